@@ -1,0 +1,1 @@
+"""The tests: unit (pure), integration (one real server each), acceptance (the command)."""
