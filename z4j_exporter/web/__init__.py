@@ -1,0 +1,1 @@
+"""The HTTP side: listeners with deadlines, TLS and users, and the exporter's pages."""

@@ -1,0 +1,146 @@
+"""The pages of the exporter: /metrics, /-/healthy, /-/ready and a landing page, as ASGI."""
+
+import logging
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from z4j_exporter.web.asgi import App, Receive, Scope, Send, header, send_body, send_text
+from z4j_exporter.web.landing import CONTENT_SECURITY_POLICY, Landing, landing_page
+from z4j_exporter.web.negotiation import accepts_gzip, requested_names
+from z4j_exporter.web.stats import WebStats
+from z4j_exporter.web.workers import BusyError, Workers
+
+_LOGGER = logging.getLogger("z4j_exporter.web")
+
+#: Scrapes rendered at one time. More would only share the interpreter lock.
+_RENDER_THREADS = 2
+#: Scrapes that may wait for one of them; the next is told to come again.
+_RENDERS_WAITING = 16
+#: zlib's level. On an exposition of 10 MB level 1 is about three times as fast as level 6.
+_GZIP_LEVEL = 1
+#: Bodies below this many bytes are not worth compressing.
+_GZIP_MIN_BYTES = 512
+#: zlib's code for the gzip format with the largest window.
+_GZIP_WBITS = 31
+
+PATHS = ("/", "/metrics", "/-/healthy", "/-/ready")
+
+
+class Exposition(Protocol):
+    """Renders the metrics; called in a worker thread, by two of them at the same time."""
+
+    def __call__(self, accept: str, names: list[str]) -> tuple[str, bytes]:
+        """Return content type and body for an Accept header; `names` limits it when not empty."""
+
+
+class Readiness(NamedTuple):
+    """Whether something is well, and why not (or a word on why it is)."""
+
+    ready: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What the pages show. The callables must be quick: they run in the event loop."""
+
+    exposition: Exposition
+    #: Whether the process does its work: its threads are alive. For a liveness probe.
+    healthy: Callable[[], Readiness]
+    #: Whether events arrive: the source is connected. For a readiness probe.
+    ready: Callable[[], Readiness]
+    version: str = ""
+    #: Where the events come from, without secrets.
+    source: str = ""
+
+
+def create_app(pages: Pages, stats: WebStats) -> App:
+    """Return the ASGI application for the exporter's pages."""
+    return _PagesApp(pages, stats)
+
+
+class _PagesApp:
+    def __init__(self, pages: Pages, stats: WebStats) -> None:
+        self._pages = pages
+        self._stats = stats
+        stats.known_paths |= set(PATHS)
+        self._workers = Workers(threads=_RENDER_THREADS, waiting=_RENDERS_WAITING, name="render")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        if scope["method"] not in ("GET", "HEAD"):
+            # Closing spares us reading the body.
+            refusal = [(b"allow", b"GET, HEAD"), (b"connection", b"close")]
+            await send_text(send, 405, "Only GET and HEAD are served here.\n", headers=refusal)
+            return
+        match path:
+            case "/metrics":
+                await self._metrics(scope, send)
+            case "/-/healthy":
+                await self._state(send, self._pages.healthy, "Healthy.")
+            case "/-/ready":
+                await self._state(send, self._pages.ready, "Ready.")
+            case "/":
+                await self._landing(send)
+            case _:
+                await send_text(send, 404, "Not found. Paths: " + " ".join(PATHS) + "\n")
+
+    async def _metrics(self, scope: Scope, send: Send) -> None:
+        accept = (header(scope, b"accept") or b"").decode("latin-1")
+        gzip = accepts_gzip((header(scope, b"accept-encoding") or b"").decode("latin-1"))
+        names = requested_names(scope["query_string"])
+        try:
+            content_type, body, gzipped = await self._workers.run(self._render, accept, names, gzip)
+        except BusyError:
+            self._stats.add("busy_responses")
+            text = "Too many scrapes at the same time.\n"
+            await send_text(send, 503, text, headers=[(b"retry-after", b"1")])
+        except Exception:
+            self._stats.add("exposition_errors")
+            _LOGGER.exception("the metrics could not be rendered")
+            await send_text(send, 500, "The metrics could not be rendered; the log says why.\n")
+        else:
+            headers = [(b"vary", b"Accept, Accept-Encoding")]
+            if gzipped:
+                headers.append((b"content-encoding", b"gzip"))
+            await send_body(send, 200, content_type.encode("latin-1"), body, headers=headers)
+
+    def _render(self, accept: str, names: list[str], gzip: bool) -> tuple[str, bytes, bool]:
+        content_type, body = self._pages.exposition(accept, names)
+        if not gzip or len(body) < _GZIP_MIN_BYTES:
+            return content_type, body, False
+        compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS)
+        return content_type, compressor.compress(body) + compressor.flush(), True
+
+    async def _state(self, send: Send, ask: Callable[[], Readiness], good: str) -> None:
+        state = _ask(ask)
+        if state.ready:
+            await send_text(send, 200, f"{good}\n")
+        else:
+            await send_text(send, 503, f"{state.reason}\n")
+
+    async def _landing(self, send: Send) -> None:
+        ready, healthy = _ask(self._pages.ready), _ask(self._pages.healthy)
+        page = landing_page(
+            Landing(
+                version=self._pages.version,
+                source=self._pages.source,
+                ready=ready.ready and healthy.ready,
+                reason=healthy.reason if not healthy.ready else ready.reason,
+            )
+        )
+        policy = [(b"content-security-policy", CONTENT_SECURITY_POLICY)]
+        await send_body(send, 200, b"text/html; charset=utf-8", page, headers=policy)
+
+
+def _ask(ask: Callable[[], Readiness]) -> Readiness:
+    try:
+        return ask()
+    except Exception:
+        # A probe that cannot be answered is a failed probe.
+        _LOGGER.exception("the state of the process could not be told")
+        return Readiness(False, "The state of the process could not be told; the log says why.")
