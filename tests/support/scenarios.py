@@ -178,6 +178,12 @@ class Stage:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
 
+    def quit(self, name: str) -> None:
+        """Stop a worker cold: it cancels what it runs and gives the messages back."""
+        process = self.workers.pop(name)
+        process.send_signal(signal.SIGQUIT)
+        process.wait(10)
+
     def close(self) -> None:
         """Stop the workers in order; the ones that hang are killed."""
         for process in self.workers.values():
@@ -475,14 +481,24 @@ def opted_out(stage: Stage) -> None:
 
 @scenario(
     settings={"worker_cancel_long_running_tasks_on_connection_loss": True},
-    sent=1, received=2, started=2, cancelled=1, succeeded=1,
+    sent=1, received=2, started=2, succeeded=1,
 )  # fmt: skip
 def connection_lost(stage: Stage) -> None:
+    # The worker cancels the task, and loses its own task-cancelled together with the connection.
     stage.worker()
-    stage.task("work.sleep_late", 3).apply_async()
+    stage.task("work.sleep_late", 1).apply_async()
     stage.until("task-started")
     with stage.app.connection() as connection:
         connection.default_channel.client.client_kill_filter(_type="normal", skipme=True)
+
+
+@scenario(sent=1, received=2, started=2, cancelled=1, succeeded=1)
+def cancelled_at_shutdown(stage: Stage) -> None:
+    stage.worker()
+    stage.task("work.sleep_late", 1).apply_async()
+    stage.until("task-started")
+    stage.quit("w1@host1")
+    stage.worker("w2@host2")
 
 
 @contextlib.contextmanager
