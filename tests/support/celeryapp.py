@@ -1,8 +1,8 @@
 """A Celery application whose tasks end in every way a task can end.
 
-A worker takes it with ``celery -A tests.support.celeryapp worker`` and reads three environment
-variables: ``CELERYAPP_BROKER``, ``CELERYAPP_BACKEND`` (may be empty) and ``CELERYAPP_SETTINGS`` (a JSON
-object of Celery settings). A client makes its own application with `client` and calls tasks by name.
+A worker takes it with ``celery -A tests.support.celeryapp -b URL worker`` and reads two environment
+variables: ``CELERYAPP_BACKEND`` (may be empty) and ``CELERYAPP_SETTINGS`` (a JSON object of Celery
+settings). A client makes an application of its own with `client` and calls the tasks by name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def client(broker_url: str, backend: str = "", settings: Mapping[str, Any] | Non
 
 
 app = client(
-    os.environ.get("CELERYAPP_BROKER", "memory://"),
+    "memory://",  # the command line has the broker
     os.environ.get("CELERYAPP_BACKEND", ""),
     json.loads(os.environ.get("CELERYAPP_SETTINGS", "{}")),
 )
@@ -44,7 +44,7 @@ def redelivered(task: Task) -> bool:
     return bool(task.request.delivery_info.get("redelivered"))
 
 
-# The sample of "Handling Celery events": one task that visits, and what it found is extracted and stored.
+# The sample of "Handling Celery events": what a visit finds is extracted, then stored.
 
 
 class HTTPError(Exception):
@@ -179,7 +179,7 @@ def child_killed_late(self: Task) -> str:
 class KilledAfterSuccess(Task):
     """A task whose child dies once its success is stored."""
 
-    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+    def on_success(self, *_: Any) -> None:
         """Kill the pool's child."""
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -190,14 +190,14 @@ def killed_after_success() -> str:
     return "stored"
 
 
-class OddRepr(Exception):
+class OddRepr(Exception):  # noqa: N818 - a name without Error is part of the case
     """An exception that does not look like one."""
 
     def __repr__(self) -> str:
         return "<shop.errors.OddRepr object: it's (broken)>"
 
 
-class BrokenRepr(Exception):
+class BrokenRepr(Exception):  # noqa: N818 - as above
     """An exception whose repr raises."""
 
     def __repr__(self) -> str:
@@ -207,7 +207,7 @@ class BrokenRepr(Exception):
 class Outer:
     """Where a nested exception class lives."""
 
-    class Nested(Exception):
+    class Nested(Exception):  # noqa: N818 - as above
         """Nested in another class."""
 
 
@@ -232,7 +232,7 @@ def fail(self: Task, kind: str) -> None:
         raise type("Local", (Exception,), {})("made inside a function")
     if kind == "cause":
         try:
-            {}["no such key"]
+            dict[str, str]()["no such key"]
         except KeyError as error:
             raise RuntimeError("because of the other") from error
     raise ValueError(kind)
