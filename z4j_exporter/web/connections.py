@@ -1,7 +1,6 @@
 """Open connections: their deadlines, how many there may be, and which one goes to make room."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -61,8 +60,8 @@ class Connection:
         self.proven = False
         #: Bytes of the answer that the application has yet to hand to the transport.
         self.unread_bytes = 0
-        #: Called when the connection is lost or cut off.
-        self.shut: Callable[[], None] | None = None
+        #: False once it is lost or cut off.
+        self.open = True
         self._tcp = transport
         self._table = table
         self._timer: asyncio.TimerHandle | None = None
@@ -73,13 +72,16 @@ class Connection:
             self.proven = True
         self.phase = phase
         self._cancel_timer()
+        if not self.open:
+            return
         seconds = self._table.deadline(phase)
         if seconds is not None:
             self._timer = self._table.loop.call_later(seconds, self._expire)
 
     def abort(self) -> None:
         """Cut the connection off now; what was not sent is lost."""
-        self._cancel_timer()
+        # Now, not when the loop gets round to telling us: the count must be right at once.
+        self.lost()
         # The TCP transport, not the TLS one: a farewell waits for a peer that does not read.
         self._tcp.abort()
 
@@ -89,6 +91,7 @@ class Connection:
 
     def lost(self) -> None:
         """Take note that the connection is gone. May be called twice."""
+        self.open = False
         self._cancel_timer()
         self._table.remove(self)
 
@@ -150,7 +153,7 @@ class ConnectionTable:
             if oldest is None:
                 return  # one answer alone: it is what the listener is for
             self.stats.add("slow_connections_closed")
-            self._cut(oldest)
+            oldest.abort()
 
     def deadline(self, phase: Phase) -> float | None:
         """Return a phase's seconds; None where only the application can be late."""
@@ -169,7 +172,7 @@ class ConnectionTable:
     def abort_all(self) -> None:
         """Cut every connection off."""
         for connection in list(self._open):
-            self._cut(connection)
+            connection.abort()
 
     def _make_room(self) -> bool:
         for phases in _EVICTION_ORDER:
@@ -178,11 +181,6 @@ class ConnectionTable:
                 for connection in self._open:
                     if connection.phase in phases and connection.proven is proven:
                         self.stats.add("evicted_connections")
-                        self._cut(connection)
+                        connection.abort()
                         return True
         return False
-
-    def _cut(self, connection: Connection) -> None:
-        connection.abort()
-        # Now, not when the loop gets round to telling us: the count must be right at once.
-        connection.lost()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from typing import Protocol
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -16,6 +17,7 @@ from z4j_exporter.web.address import BACKLOG, Address, bind, parse_address, unli
 from z4j_exporter.web.asgi import App
 from z4j_exporter.web.connections import Connection, ConnectionTable, Limits
 from z4j_exporter.web.gate import Gate, TlsProvider
+from z4j_exporter.web.guard import AccessProvider, Guard
 from z4j_exporter.web.protocol import DeadlineProtocol
 from z4j_exporter.web.stats import WebStats
 
@@ -25,11 +27,16 @@ _LOGGER = logging.getLogger("z4j_exporter.web")
 _START_SECONDS = 10.0
 
 
+class WebPolicy(TlsProvider, AccessProvider, Protocol):
+    """Encryption and access together; `z4j_exporter.web.reload.WebConfig` is one."""
+
+
 class Listener:
     """One address and the application behind it.
 
-    `app` is any ASGI application (no lifespan, no websockets). `tls` says how connections are
-    encrypted; without it they are not. `name` is for the thread and the log.
+    `app` is any ASGI application (no lifespan, no websockets). `web_config` says how connections
+    are encrypted and who may make requests; without it, they are not and everybody may. `name`
+    is for the thread and the log.
     """
 
     def __init__(
@@ -38,15 +45,15 @@ class Listener:
         address: str,
         *,
         name: str = "web",
-        tls: TlsProvider | None = None,
+        web_config: WebPolicy | None = None,
         limits: Limits | None = None,
         stats: WebStats | None = None,
     ) -> None:
         self.stats = stats if stats is not None else WebStats()
-        self._app = app
+        self._app = Guard(app, web_config, self.stats) if web_config else app
         self._address: Address = parse_address(address)
         self._name = name
-        self._tls = tls
+        self._tls = web_config
         self._limits = limits if limits is not None else Limits()
         self._sockets: list[socket.socket] = []
         self._bound: list[tuple[str, int]] = []
@@ -64,10 +71,10 @@ class Listener:
         self._bound = [_bound_to(sock) for sock in self._sockets]
         self._thread = threading.Thread(target=self._run, name=f"z4j-{self._name}", daemon=True)
         self._thread.start()
-        if not self._ready.wait(_START_SECONDS):
+        if not self._ready.wait(_START_SECONDS) or self._stopping is None:
             raise ListenError(
-                f"The {self._name} listener on {self._address} did not start in time.",
-                hint="The machine is overloaded, or the log says more.",
+                f"The {self._name} listener on {self._address} did not start.",
+                hint="The log says more.",
             )
         _LOGGER.info("%s listens on %s", self._name, self.url)
 
@@ -87,8 +94,8 @@ class Listener:
         if self._address.unix_path is not None:
             return str(self._address)
         scheme = "https" if self._tls and self._tls.tls() else "http"
-        host, port = self._bound[0]
-        if host in ("::", "0.0.0.0"):  # noqa: S104 - compared, not bound
+        host, port = self._address.host, self._bound[0][1]
+        if host in ("", "::", "0.0.0.0"):  # noqa: S104 - compared, not bound
             host = "localhost"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -120,12 +127,12 @@ class Listener:
         except Exception:
             _LOGGER.exception("the %s listener ended with an error", self._name)
         finally:
+            self._ready.set()
             for sock in self._sockets:
                 sock.close()
             loop.close()
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._stopping = asyncio.Event()
         table = ConnectionTable(loop, self._limits, self.stats)
         state = ServerState()
         make_http = self._http_factory(state)
@@ -139,6 +146,7 @@ class Listener:
             )
             for sock in self._sockets
         ]
+        self._stopping = asyncio.Event()
         self._ready.set()
         clock = loop.create_task(_keep_date(state))
         await self._stopping.wait()
