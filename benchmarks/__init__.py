@@ -1,0 +1,1 @@
+"""What the exporter costs, beside Celery's own Receiver and Flower: `python -m benchmarks`."""
