@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import re
@@ -223,6 +224,7 @@ def play(broker_url: str, *scenarios: Scenario) -> list[Received]:
         finally:
             stage.close()
             stage.app.close()
+            gc.collect()  # results unsubscribe when they go: now, while the broker is there
         for name in stage.workers:
             stage.until("worker-offline", hostname=name)
         return list(listener.received)
