@@ -1,0 +1,245 @@
+"""Reads events from RabbitMQ: an exclusive queue bound to the topic exchange ``celeryev``.
+
+py-amqp connects, logs in, declares and subscribes; then AmqpSession reads the socket.
+"""
+
+import contextlib
+import socket
+import ssl
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import amqp
+from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, PreconditionFailed
+
+from z4j_exporter.errors import BrokerUrlError, ConfigError, SourceLostError
+from z4j_exporter.events.decode import DEFAULT_MAX_MESSAGE_BYTES
+from z4j_exporter.sources.amqp_frames import FrameParser
+from z4j_exporter.sources.amqp_session import AmqpSession, printable
+from z4j_exporter.sources.amqp_url import Endpoint, parse_endpoint
+from z4j_exporter.sources.base import Session, Source
+
+#: Seconds an event may wait in the queue. Celery's 5 s (``event_queue_ttl``) loses events
+#: whenever a consumer is held up for longer, by a paused machine or a slow network. RabbitMQ
+#: drops the connection, and the queue with it, after two missed heartbeats (20 s), so that a
+#: minute never matters to a live consumer and still bounds what a dead one can cost.
+DEFAULT_QUEUE_TTL_SECONDS: Final = 60.0
+#: Seconds after which RabbitMQ deletes a queue without a consumer: Celery's
+#: ``event_queue_expires``.
+DEFAULT_QUEUE_EXPIRES_SECONDS: Final = 60.0
+
+_ROUTING_KEY = "#"
+
+
+class AmqpSource(Source):
+    """The events of one RabbitMQ vhost.
+
+    ``urls`` is a failover list: each connection tries them in order. An item may itself be a
+    list with semicolons, as Celery writes it. ``ssl`` is Celery's ``broker_use_ssl``.
+    A TTL or an expiry of None leaves the limit to the broker's policies. An exclusive queue goes
+    with its connection; a durable one has the same name for as long as this object lives, so
+    that a reconnection finds the events of the gap.
+
+    Raises BrokerUrlError, ConfigError or FileError for what cannot be used.
+    """
+
+    system = "rabbitmq"
+
+    def __init__(
+        self,
+        urls: Sequence[str] | str,
+        *,
+        event_exchange: str = "celeryev",
+        event_queue_prefix: str = "celeryev",
+        queue_ttl_seconds: float | None = DEFAULT_QUEUE_TTL_SECONDS,
+        queue_expires_seconds: float | None = DEFAULT_QUEUE_EXPIRES_SECONDS,
+        exclusive: bool = True,
+        durable: bool = False,
+        ssl: Mapping[str, Any] | bool | None = None,
+        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+    ) -> None:
+        if exclusive and durable:
+            raise ConfigError(
+                "the event queue cannot be both exclusive and durable",
+                hint="Celery's event_queue_exclusive and event_queue_durable: choose one.",
+            )
+        listed = (urls,) if isinstance(urls, str) else urls
+        single = [url for item in listed for url in item.split(";") if url]
+        if not single:
+            raise BrokerUrlError("no broker URL was given")
+        self._endpoints = tuple(parse_endpoint(url, ssl) for url in single)
+        self._exchange = _short("event_exchange", event_exchange)
+        self._queue_prefix = _short("event_queue_prefix", event_queue_prefix)
+        self._lasting_name = None if exclusive else self._new_queue_name()
+        self._exclusive = exclusive
+        self._durable = durable
+        self._arguments: dict[str, int] = {
+            **_milliseconds("x-message-ttl", queue_ttl_seconds, least=0),
+            **_milliseconds("x-expires", queue_expires_seconds, least=1),
+        }
+        self._max_message_bytes = max_message_bytes
+        self.location = ", ".join(endpoint.location for endpoint in self._endpoints)
+
+    def connect(self) -> Session:
+        """See Source.connect. Every endpoint is tried before this fails."""
+        failures: list[SourceLostError] = []
+        for endpoint in self._endpoints:
+            try:
+                return self._connect_to(endpoint)
+            except SourceLostError as failure:
+                failures.append(failure)
+        if len(failures) == 1:
+            raise failures[0]
+        raise SourceLostError(
+            "no broker could be used: " + "; ".join(failure.message for failure in failures),
+            hint=next((failure.hint for failure in failures if failure.hint), ""),
+        )
+
+    def __repr__(self) -> str:
+        return f"AmqpSource({self.location})"
+
+    def _connect_to(self, endpoint: Endpoint) -> AmqpSession:
+        connection = _open(endpoint)
+        try:
+            # py-amqp waits without limit for answers after the handshake.
+            connection.sock.settimeout(endpoint.connect_timeout_seconds)
+            channel_id = self._subscribe(connection)
+        except _FAILURES as error:
+            _discard(connection)
+            raise _explain(error, endpoint, subscribing=True) from None
+        return _take_over(connection, channel_id, endpoint, self._max_message_bytes)
+
+    def _subscribe(self, connection: amqp.Connection) -> int:
+        """Declare as Celery does (celery/events/event.py, receiver.py); return the channel."""
+        channel = connection.channel()
+        channel.exchange_declare(self._exchange, "topic", durable=True, auto_delete=False)
+        # An exclusive queue may outlive a broken connection for a while: never the same name.
+        queue = self._lasting_name or self._new_queue_name()
+        channel.queue_declare(
+            queue,
+            durable=self._durable,
+            exclusive=self._exclusive,
+            auto_delete=not self._durable,
+            arguments=self._arguments,
+        )
+        channel.queue_bind(queue, self._exchange, _ROUTING_KEY)
+        channel.basic_consume(queue, no_ack=True)
+        return int(channel.channel_id)
+
+    def _new_queue_name(self) -> str:
+        return f"{self._queue_prefix}.{uuid.uuid4()}"
+
+
+#: What py-amqp lets through when a connection fails or the broker refuses (KeyError,
+#: AttributeError, ValueError: when it is cut in the middle of an answer).
+_FAILURES: Final = (AMQPError, OSError, KeyError, AttributeError, ValueError)
+
+
+def _open(endpoint: Endpoint) -> amqp.Connection:
+    connection = amqp.Connection(
+        host=endpoint.address,
+        userid=endpoint.user,
+        password=endpoint.password,
+        login_method=endpoint.login_method,
+        virtual_host=endpoint.vhost,
+        ssl=dict(endpoint.tls) if endpoint.tls else False,
+        connect_timeout=endpoint.connect_timeout_seconds,
+        heartbeat=endpoint.heartbeat_seconds,
+        client_properties={"product": "z4j-exporter", "connection_name": "z4j-exporter"},
+        socket_settings=_socket_settings(endpoint),
+    )
+    try:
+        connection.connect()
+    except _FAILURES as error:
+        _discard(connection)
+        raise _explain(error, endpoint, subscribing=False) from None
+    return connection
+
+
+def _socket_settings(endpoint: Endpoint) -> dict[int, int]:
+    # py-amqp's default drops a connection whose heartbeat is not acknowledged within a second
+    # (amqp/transport.py); a network may be slower than that without being dead.
+    if not hasattr(socket, "TCP_USER_TIMEOUT"):
+        return {}
+    return {socket.TCP_USER_TIMEOUT: 2000 * endpoint.heartbeat_seconds}
+
+
+def _take_over(
+    connection: amqp.Connection, channel_id: int, endpoint: Endpoint, max_message_bytes: int
+) -> AmqpSession:
+    transport = connection.transport
+    parser = FrameParser(
+        channel=channel_id, frame_max=connection.frame_max, max_message_bytes=max_message_bytes
+    )
+    return AmqpSession(
+        transport.sock,
+        location=endpoint.location,
+        parser=parser,
+        heartbeat_seconds=connection.heartbeat,
+        # py-amqp keeps here what it read beyond the frame it wanted.
+        received=bytes(transport._read_buffer),
+    )
+
+
+def _discard(connection: amqp.Connection) -> None:
+    with contextlib.suppress(*_FAILURES):
+        connection.collect()
+
+
+def _explain(error: Exception, endpoint: Endpoint, *, subscribing: bool) -> SourceLostError:
+    """Say what was wrong and what to look at; with the broker's words, without the password."""
+    words = printable(getattr(error, "reply_text", "") or str(error)) or type(error).__name__
+    if endpoint.password and endpoint.password != endpoint.user:
+        words = words.replace(endpoint.password, "***")
+    where = endpoint.location
+    if isinstance(error, AccessRefused) and not subscribing:
+        return SourceLostError(
+            f"{where}: RabbitMQ refused the login of user {endpoint.user!r}",
+            hint="Check user and password in the broker URL; guest may log in from the "
+            "broker's own machine only.",
+        )
+    if isinstance(error, AccessRefused):
+        return SourceLostError(
+            f"{where}: user {endpoint.user!r} lacks a permission: {words}",
+            hint="Grant configure, write and read on the event exchange and on the event queues "
+            "(rabbitmqctl set_permissions).",
+        )
+    if isinstance(error, NotAllowed):
+        return SourceLostError(
+            f"{where}: vhost {endpoint.vhost!r} cannot be used: {words}",
+            hint="Check the vhost at the end of the broker URL, and the user's permissions in it.",
+        )
+    if isinstance(error, PreconditionFailed):
+        return SourceLostError(
+            f"{where}: exchange or queue stands already and is declared otherwise: {words}",
+            hint="event_exchange and the event_queue settings must be those of the workers.",
+        )
+    if isinstance(error, ssl.SSLError):
+        return SourceLostError(
+            f"{where}: TLS failed: {words}",
+            hint="Check the CA certificate (ssl_ca_certs), that the certificate is for the host in "
+            "the URL (ssl_check_hostname=false accepts any), and that the port speaks TLS.",
+        )
+    if isinstance(error, TimeoutError):
+        words = f"no answer within {endpoint.connect_timeout_seconds:g} s"
+    return SourceLostError(
+        f"{where}: cannot {'subscribe' if subscribing else 'connect'}: {words}",
+        hint="" if subscribing else "Check that RabbitMQ runs there and can be reached.",
+    )
+
+
+def _short(name: str, value: str) -> str:
+    # Both are short strings on the wire: 255 bytes, of which the uuid takes 37.
+    if not value or len(value.encode()) > 200 or not value.isprintable():
+        raise ConfigError(f"{name} is empty, too long or not printable")
+    return value
+
+
+def _milliseconds(argument: str, seconds: float | None, *, least: int) -> dict[str, int]:
+    if seconds is None:
+        return {}
+    value = round(seconds * 1000)
+    if not least <= value < 2**32:
+        raise ConfigError(f"{argument} of {seconds:g} s is out of range")
+    return {argument: value}
