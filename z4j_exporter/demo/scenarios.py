@@ -60,7 +60,7 @@ def _crawl(chance: Random, _: Later) -> None:
 
 
 def _render(chance: Random, _: Later) -> None:
-    shop.render.delay(_seconds(chance, 0.8))
+    shop.render.delay(_seconds(chance, 2.0))
 
 
 def _remind(chance: Random, _: Later) -> None:

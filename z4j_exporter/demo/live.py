@@ -1,0 +1,184 @@
+"""Shows overviews in the terminal: a live view, or a line now and then where there is none."""
+
+import math
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from z4j_exporter.demo.overview import Overview, Spread, Worker
+
+#: Seconds between two lines where there is no terminal.
+LINE_SECONDS = 5.0
+
+_BARS = "▁▂▃▄▅▆▇█"
+_COLOURS = {
+    "succeeded": "green",
+    "failed": "red",
+    "lost": "red",
+    "retried": "yellow",
+    "rejected": "magenta",
+    "revoked": "magenta",
+}
+
+
+class View(Protocol):
+    """Something that shows overviews while it is entered."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, overview: Overview, now_seconds: float) -> None:
+        """Show ``overview``, made at ``now_seconds`` of a monotonic clock."""
+
+
+class LiveView:
+    """A full-screen view that changes with every overview."""
+
+    def __init__(self, console: Console, heading: str) -> None:
+        self._heading = heading
+        self._live = Live(console=console, screen=True, auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, overview: Overview, now_seconds: float) -> None:  # noqa: ARG002 - see View
+        """Draw the view anew."""
+        self._live.update(render(overview, self._heading), refresh=True)
+
+
+class LineView:
+    """One line every LINE_SECONDS, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next_seconds = -math.inf
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def show(self, overview: Overview, now_seconds: float) -> None:
+        """Print a line if it is time to."""
+        if now_seconds >= self._next_seconds:
+            self._next_seconds = now_seconds + LINE_SECONDS
+            self._console.print(line(overview), highlight=False, soft_wrap=True)
+
+
+def line(overview: Overview) -> str:
+    """Return ``overview`` in one line."""
+    rate = overview.rates[-1] if overview.rates else 0.0
+    counts = ", ".join(f"{count:.0f} {event}" for event, count in overview.counts.items() if count)
+    running = overview.in_progress["running"]
+    up = sum(worker.up for worker in overview.workers)
+    return f"{rate:.0f} events/s; tasks: {counts or 'none'}; {running:.0f} running; {up} workers up"
+
+
+def render(overview: Overview, heading: str) -> RenderableType:
+    """Return ``overview`` as a page for the terminal; ``heading`` says what to open."""
+    grid = Table.grid(expand=True)
+    grid.add_column(ratio=1)
+    grid.add_column(ratio=1)
+    grid.add_row(_throughput(overview), _in_progress(overview))
+    grid.add_row(
+        _spread_table("Slowest tasks", "task", overview.slowest),
+        _spread_table("Queue wait", "queue", overview.waits),
+    )
+    return Group(
+        Text.from_markup(heading),
+        grid,
+        _worker_table(overview.workers),
+        Text("Ctrl-C ends the demo.", style="dim"),
+    )
+
+
+def sparkline(values: Iterable[float]) -> str:
+    """Return a line of bars, the highest for the greatest of ``values``."""
+    values = list(values)
+    top = max(values, default=0.0)
+    if top <= 0:
+        return _BARS[0] * len(values)
+    return "".join(_BARS[round(max(0.0, value) / top * (len(_BARS) - 1))] for value in values)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people: ``7 ms``, ``1.25 s``, ``3.0 min``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    return f"{seconds / 60:.1f} min"
+
+
+def _throughput(overview: Overview) -> Panel:
+    rate = overview.rates[-1] if overview.rates else 0.0
+    body = Table.grid(padding=(0, 2), expand=True)
+    body.add_row(Text(sparkline(overview.rates[-36:]), style="cyan", no_wrap=True))
+    body.add_row(Text(f"{rate:.0f} events/s, {overview.events_total:.0f} in all"))
+    counts = Table.grid(padding=(0, 2))
+    items = [
+        Text(f"{event} {count:.0f}", style=_COLOURS.get(event, ""))
+        for event, count in overview.counts.items()
+    ]
+    for start in range(0, len(items), 3):
+        counts.add_row(*items[start : start + 3])
+    body.add_row(counts)
+    return Panel(body, title="Events", title_align="left")
+
+
+def _in_progress(overview: Overview) -> Panel:
+    top = max(*overview.in_progress.values(), 1.0)
+    body = Table.grid(padding=(0, 2))
+    for state, count in overview.in_progress.items():
+        bar = "█" * math.ceil(count / top * 16)
+        body.add_row(state, Text(f"{count:.0f}", justify="right"), Text(bar, style="blue"))
+    return Panel(body, title="Tasks in progress", title_align="left")
+
+
+def _spread_table(title: str, first: str, spreads: list[Spread]) -> Panel:
+    table = Table(box=None, expand=True, padding=(0, 1))
+    table.add_column(first, no_wrap=True)
+    table.add_column("median", justify="right")
+    table.add_column("p95", justify="right")
+    for spread in spreads:
+        table.add_row(Text(spread.name), duration(spread.median), duration(spread.p95))
+    return Panel(table, title=title, title_align="left")
+
+
+def _worker_table(workers: list[Worker]) -> Panel:
+    table = Table(box=None, expand=True, padding=(0, 1))
+    table.add_column("worker", no_wrap=True)
+    table.add_column("up")
+    table.add_column("active", justify="right")
+    table.add_column("processed", justify="right")
+    for worker in workers:
+        up = Text("up", style="green") if worker.up else Text("down", style="red")
+        table.add_row(Text(worker.name), up, f"{worker.active:.0f}", f"{worker.processed:.0f}")
+    return Panel(table, title="Workers", title_align="left")

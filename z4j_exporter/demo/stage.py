@@ -1,0 +1,167 @@
+"""Everything that runs in a demo, started and stopped in order."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from z4j_exporter.demo.broker import BROKER_URL_VARIABLE, Broker
+from z4j_exporter.demo.processes import Child, clean_environment, stop_all
+from z4j_exporter.demo.scrape import scrape
+from z4j_exporter.demo.workers import STOP_SECONDS, nodename, start_worker
+from z4j_exporter.errors import DemoError, ListenError
+from z4j_exporter.web.address import parse_address
+
+#: The traffic's seed: the same customers every time.
+_SEED = 1
+#: Seconds the workers may take until the exporter has seen them all.
+_WORKERS_UP_SECONDS = 45.0
+#: Seconds between two looks.
+_POLL_SECONDS = 0.2
+#: Seconds the broker gets to leave.
+_BROKER_STOP_SECONDS = 2.0
+
+
+class RunningExporter(Protocol):
+    """What the demo needs of the exporter: the rest it learns from /metrics, like anybody."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens, once it has started: ``http://HOST:PORT``."""
+
+    def start(self) -> None:
+        """Begin to read the broker and to listen. Raises ListenError."""
+
+    def stop(self) -> None:
+        """Stop within its own deadline."""
+
+
+#: Builds an exporter that reads a broker (first argument, a URL) and listens on an address.
+BuildExporter = Callable[[str, str], RunningExporter]
+
+
+class Stage:
+    """Broker, exporter, workers and traffic; a context manager that leaves nothing behind."""
+
+    def __init__(
+        self, build_exporter: BuildExporter, directory: Path, *, log_file: Path | None = None
+    ) -> None:
+        self._build_exporter = build_exporter
+        self._directory = directory
+        self._log_file = log_file
+        self._stack = contextlib.ExitStack()
+        self._children: list[Child] = []
+        self._broker_url = ""
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def start_broker(self) -> None:
+        """Start the broker. Raises DemoError."""
+        broker = Broker(self._directory, self._log("broker"))
+        self._stack.callback(stop_all, [broker.child], _BROKER_STOP_SECONDS)
+        self._children.append(broker.child)
+        self._broker_url = broker.url
+
+    def start_exporter(self, listen_address: str) -> ListenError | None:
+        """Start the exporter; on a free port if it cannot have the wanted one: returns why not.
+
+        Raises ListenError when the address is of no use with any port.
+        """
+        address = parse_address(listen_address)
+        if address.unix_path is not None:
+            raise ListenError(
+                "The demo cannot listen on a unix socket.",
+                hint="It shows what a browser can open: give it HOST:PORT.",
+            )
+        refusal = None
+        exporter = self._build_exporter(self._broker_url, str(address))
+        try:
+            exporter.start()
+        except ListenError as error:
+            refusal = error
+            exporter = self._build_exporter(self._broker_url, str(replace(address, port=0)))
+            exporter.start()
+        self._stack.callback(exporter.stop)
+        self.url = exporter.url.rstrip("/")
+        return refusal
+
+    def start_workers(self, count: int) -> None:
+        """Start ``count`` workers and wait until the exporter has seen them all.
+
+        Raises DemoError when one dies or the exporter does not see it.
+        """
+        workers: list[Child] = []
+        self._stack.callback(stop_all, workers, STOP_SECONDS)
+        for number in range(count):
+            name = nodename(number)
+            workers.append(
+                start_worker(
+                    number,
+                    broker_url=self._broker_url,
+                    directory=self._directory,
+                    log=self._log(name),
+                )
+            )
+        self._children += workers
+        names = {worker.name for worker in workers}
+        deadline = time.monotonic() + _WORKERS_UP_SECONDS
+        while unseen := names - self._workers_up():
+            self.check()
+            if time.monotonic() > deadline:
+                raise DemoError(
+                    f"The exporter has not seen the worker {min(unseen)}.",
+                    hint="Is the machine very busy? Start the demo with --log-file FILE and see"
+                    " what it says there.",
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def start_traffic(self, rate: float) -> None:
+        """Start to call ``rate`` tasks a second."""
+        # As a program of its own: an application's tasks are not called from the exporter.
+        command = [sys.executable, "-m", "z4j_exporter.demo.traffic", str(rate), str(_SEED)]
+        environment = clean_environment(**{BROKER_URL_VARIABLE: self._broker_url})
+        traffic = Child(
+            "traffic",
+            command,
+            directory=self._directory,
+            environment=environment,
+            log=self._log("traffic"),
+        )
+        # It has nothing to finish.
+        self._stack.callback(traffic.kill)
+        self._children.append(traffic)
+
+    def check(self) -> None:
+        """Raise DemoError, with the end of its log, when a process has ended."""
+        for child in self._children:
+            if (code := child.exit_code) is not None:
+                raise DemoError(
+                    f"{child.name} has ended by itself (exit code {code}).",
+                    hint=f"The end of its log:\n{child.log_tail()}",
+                )
+
+    def kill(self) -> None:
+        """Kill all processes at once: for someone who does not want to wait."""
+        for child in reversed(self._children):
+            child.kill()
+
+    def _workers_up(self) -> set[str]:
+        up = scrape(self.url).by("worker", "celery_worker_up")
+        return {worker for worker, value in up.items() if value > 0}
+
+    def _log(self, name: str) -> Path:
+        return self._log_file or self._directory / f"{name}.log"
