@@ -1,0 +1,1 @@
+"""Events: the messages they come in, their typed form, and the way from one to the other."""

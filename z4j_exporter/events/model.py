@@ -1,0 +1,86 @@
+"""The typed event: what one Celery event carries, as far as this program reads it.
+
+Field names and meanings are Celery's own. task-sent: celery/app/amqp.py ``send_task_message``;
+task-received: celery/worker/strategy.py; the other task events: celery/worker/request.py;
+worker events: celery/worker/heartbeat.py. Only ``type`` and ``timestamp`` are certain
+(celery/events/event.py ``Event``).
+"""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+#: No real task id comes near this many characters (a UUID has 36).
+MAX_ID_LENGTH = 512
+#: Task names, queue names, nodenames: Celery sets no limit, AMQP allows 255 bytes.
+MAX_NAME_LENGTH = 1024
+#: Seconds since the epoch, end of the year 9999: past it a timestamp cannot be shown as a date.
+MAX_TIMESTAMP = 253_402_300_800.0
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+Name = Annotated[str, Meta(max_length=MAX_NAME_LENGTH)]
+Timestamp = Annotated[float, Meta(ge=0.0, lt=MAX_TIMESTAMP)]
+
+#: Event types that speak of one task and must carry its ``uuid``.
+TASK_EVENT_TYPES = frozenset(
+    {
+        "task-sent",
+        "task-received",
+        "task-started",
+        "task-succeeded",
+        "task-failed",
+        "task-retried",
+        "task-rejected",
+        "task-revoked",
+        "task-cancelled",
+    }
+)
+#: Event types that speak of one worker and must carry its ``hostname``.
+WORKER_EVENT_TYPES = frozenset({"worker-online", "worker-heartbeat", "worker-offline"})
+#: Every type Celery itself sends; anything else is a custom event (``send_event``).
+KNOWN_EVENT_TYPES = TASK_EVENT_TYPES | WORKER_EVENT_TYPES
+
+
+class Event(Struct, frozen=True, gc=False, kw_only=True):
+    """One event. ``timestamp`` is the sender's clock in epoch seconds, exactly as sent.
+
+    ``hostname`` is the sender's full nodename (``worker1@host``; ``gen123@host`` is a client).
+    args, kwargs and results are not read: they are lossy reprs and may hold secrets.
+    """
+
+    type: Name
+    timestamp: Timestamp
+    hostname: Name = ""
+    pid: int | None = None
+    # task events
+    uuid: Id | None = None
+    name: Name | None = None
+    queue: Name | None = None
+    root_id: Id | None = None
+    parent_id: Id | None = None
+    retries: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    eta: str | None = None
+    expires: str | None = None
+    runtime: float | None = None
+    exception: str | None = None
+    traceback: str | None = None
+    requeue: bool | None = None
+    requeued: bool | None = None
+    terminated: bool | None = None
+    expired: bool | None = None
+    # worker events
+    freq: float | None = None
+    active: int | None = None
+    processed: int | None = None
+    loadavg: list[float] | None = None
+    sw_ident: Name | None = None
+    sw_ver: Name | None = None
+    sw_sys: Name | None = None
+
+
+class EventHead(Struct, frozen=True, gc=False):
+    """The certain part of any event: enough to count a custom one, whatever else it carries."""
+
+    type: Name
+    timestamp: Timestamp
+    hostname: Any = ""

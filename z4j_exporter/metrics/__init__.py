@@ -1,0 +1,1 @@
+"""Transitions in, Prometheus families out."""

@@ -1,0 +1,94 @@
+"""Makes label values safe: everything from the wire is hostile until it went through here."""
+
+import re
+from collections.abc import Sequence
+
+from z4j_exporter.errors import ConfigError
+
+#: Where everything beyond the cap on series goes.
+OVERFLOW = "__overflow__"
+#: Where tasks go that the allow and deny patterns leave out: counted, but not by name.
+FILTERED = "__filtered__"
+#: Characters of a label value; real task names and nodenames are far shorter.
+MAX_LABEL_LENGTH = 200
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def clean(value: str) -> str:
+    """Return a label value that is short, valid UTF-8 and free of control characters."""
+    if len(value) > MAX_LABEL_LENGTH:
+        value = value[: MAX_LABEL_LENGTH - 1] + "…"
+    return _CONTROL.sub("\ufffd", value)
+
+
+def escape(value: str) -> str:
+    """Escape a label value for the text formats."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def compile_pattern(pattern: str, option: str) -> re.Pattern[str]:
+    """Compile a user's regular expression; it must match the whole value, as in Prometheus.
+
+    Raises ConfigError that names the option.
+    """
+    try:
+        return re.compile(f"(?:{pattern})")
+    except re.error as error:
+        raise ConfigError(
+            f"{option}: {pattern!r} is not a regular expression: {error}",
+            hint="Python's syntax; the pattern must match the whole value.",
+        ) from None
+
+
+class TaskLabel:
+    """Decides the ``task`` label: the cleaned name, or FILTERED."""
+
+    def __init__(self, allow: Sequence[str] = (), deny: Sequence[str] = ()) -> None:
+        self._allow = [compile_pattern(p, "--task-label-allow") for p in allow]
+        self._deny = [compile_pattern(p, "--task-label-deny") for p in deny]
+
+    def __call__(self, name: str) -> str:
+        """Return the label value for a task name."""
+        name = clean(name)
+        if any(p.fullmatch(name) for p in self._deny):
+            return FILTERED
+        if self._allow and not any(p.fullmatch(name) for p in self._allow):
+            return FILTERED
+        return name
+
+
+class WorkerLabel:
+    """Decides the ``worker`` label: the cleaned nodename, rewritten by regular expressions.
+
+    Each rule is ``PATTERN=REPLACEMENT`` (``\\1`` for groups); the first that matches the whole
+    nodename wins. Several workers may get one label: their values are then added up.
+    """
+
+    def __init__(self, rules: Sequence[str] = ()) -> None:
+        self._rules = []
+        for rule in rules:
+            pattern, separator, replacement = rule.rpartition("=")
+            if not separator or not pattern:
+                raise ConfigError(
+                    f"--worker-label-rewrite: {rule!r} has no '='",
+                    hint=r"Write PATTERN=REPLACEMENT, for example '(.*)@web-.*=\1@web'.",
+                )
+            compiled = compile_pattern(pattern, "--worker-label-rewrite")
+            try:
+                re.compile(compiled.pattern + "|").sub(replacement, "")
+            except (re.error, IndexError) as error:
+                raise ConfigError(
+                    f"--worker-label-rewrite: replacement {replacement!r}: {error}",
+                    hint=r"\1 stands for the first group of the pattern.",
+                ) from None
+            self._rules.append((compiled, replacement))
+
+    def __call__(self, nodename: str) -> str:
+        """Return the label value for a nodename."""
+        nodename = clean(nodename)
+        for pattern, replacement in self._rules:
+            match = pattern.fullmatch(nodename)
+            if match:
+                return clean(match.expand(replacement))
+        return nodename

@@ -1,0 +1,228 @@
+"""The native profile: task families by task and queue."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from z4j_exporter.metrics import catalogue as c
+from z4j_exporter.metrics.base import LabelRules
+from z4j_exporter.metrics.labels import clean
+from z4j_exporter.metrics.store import (
+    Cells,
+    CounterCell,
+    Family,
+    FamilySnapshot,
+    HistogramCell,
+    Store,
+    label_text,
+)
+from z4j_exporter.metrics.workers import WorkerMetrics
+from z4j_exporter.track.cluster import Cluster
+from z4j_exporter.track.table import Task
+from z4j_exporter.track.transitions import (
+    UNKNOWN_TASK,
+    TaskKind,
+    Transition,
+    WorkerTransition,
+)
+
+_PLAIN: dict[TaskKind, Family] = {
+    "sent": c.TASK_SENT,
+    "received": c.TASK_RECEIVED,
+    "started": c.TASK_STARTED,
+    "succeeded": c.TASK_SUCCEEDED,
+    "cancelled": c.TASK_CANCELLED,
+    "unseen": c.TASK_UNSEEN,
+}
+#: Families with a detail label, and the values that are there from the start.
+_DETAILED: dict[TaskKind, tuple[Family, tuple[str, ...]]] = {
+    "failed": (c.TASK_FAILED, ("",)),
+    "retried": (c.TASK_RETRIED, ("",)),
+    "rejected": (c.TASK_REJECTED, ("false", "true")),
+    "revoked": (c.TASK_REVOKED, ("revoked", "terminated", "expired")),
+    "lost": (c.TASK_LOST, ("worker_lost", "timeout")),
+}
+_HISTOGRAMS = (
+    c.TASK_RUNTIME,
+    c.TASK_QUEUE_WAIT,
+    c.TASK_PREFETCH_WAIT,
+    c.TASK_END_TO_END,
+    c.TASK_ATTEMPTS,
+)
+
+
+class _Row:
+    """The cells of one (task, queue[, worker]): found once, then written without a lookup."""
+
+    __slots__ = ("details", "histograms", "labels", "plain")
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self.labels = labels
+        self.plain: dict[str, CounterCell] = {}
+        self.details: dict[tuple[str, str], CounterCell] = {}
+        self.histograms: dict[tuple[str, str], HistogramCell] = {}
+
+
+class NativeProfile:
+    """Counts transitions under the project's own names."""
+
+    name = "native"
+
+    def __init__(
+        self,
+        store: Store,
+        rules: LabelRules | None = None,
+        *,
+        task_worker_label: bool = False,
+        buckets: Mapping[str, tuple[float, ...]] | None = None,
+    ) -> None:
+        self.store = store
+        self._rules = rules or LabelRules()
+        self._with_worker = task_worker_label
+        buckets = buckets or {}
+
+        def declared(family: Family) -> Family:
+            family = c.with_buckets(family, buckets.get(family.name))
+            return c.with_worker(family) if task_worker_label else family
+
+        self._plain: dict[str, Cells[CounterCell]] = {
+            kind: store.counter(declared(family)) for kind, family in _PLAIN.items()
+        }
+        self._detailed: dict[str, Cells[CounterCell]] = {
+            kind: store.counter(declared(family)) for kind, (family, _) in _DETAILED.items()
+        }
+        self._histograms: dict[str, Cells[HistogramCell]] = {
+            family.name: store.histogram(declared(family)) for family in _HISTOGRAMS
+        }
+        self._in_progress = declared(c.TASKS_IN_PROGRESS)
+        self._oldest = declared(c.TASK_OLDEST)
+        self._rows: dict[tuple[str, ...], _Row] = {}
+        self._overflow: _Row | None = None
+        self._workers = WorkerMetrics(store, self._rules)
+
+    def take(self, transition: Transition) -> None:
+        """Count one transition."""
+        if isinstance(transition, WorkerTransition):
+            if transition.kind == "forgotten":
+                self._workers.forget(transition.worker)
+            return
+        step = transition
+        kind = step.kind
+        if kind != "sent":
+            self._workers.count(step.worker, kind)
+        if step.repeat:
+            return
+        key = (step.name, step.queue, step.worker) if self._with_worker else (step.name, step.queue)
+        row = self._rows.get(key)
+        if row is None:
+            row = self._row(key)
+        cell = row.plain.get(kind)
+        if cell is None:
+            cell = row.details.get((kind, step.detail)) or self._detail(row, kind, step.detail)
+        cell.value += 1
+        if step.queue_wait is not None:
+            self._observe(row, c.TASK_QUEUE_WAIT.name, "", step.queue_wait)
+        if step.prefetch_wait is not None:
+            self._observe(row, c.TASK_PREFETCH_WAIT.name, "", step.prefetch_wait)
+        if step.runtime is not None:
+            self._observe(row, c.TASK_RUNTIME.name, step.runtime_outcome, step.runtime)
+        if step.end_to_end is not None:
+            self._observe(row, c.TASK_END_TO_END.name, step.outcome, step.end_to_end)
+        if step.attempts is not None:
+            self._observe(row, c.TASK_ATTEMPTS.name, step.outcome, step.attempts)
+
+    def _observe(self, row: _Row, family: str, outcome: str, value: float) -> None:
+        cell = row.histograms.get((family, outcome))
+        if cell is None:
+            values = (*row.labels, outcome) if outcome else row.labels
+            cell = row.histograms[family, outcome] = self._histograms[family].child(*values)
+        cell.observe(value)
+
+    def _row(self, key: tuple[str, ...]) -> _Row:
+        """Make the row of a new combination, its counters at 0; beyond the cap, the overflow's."""
+        if len(self._rows) >= self.store.max_series:
+            self.store.dropped[c.TASK_RECEIVED.name] += 1
+            if self._overflow is None:
+                self._overflow = self._new_row(("__overflow__", *("" for _ in key[1:])))
+            return self._overflow
+        labels: tuple[str, ...] = (self._rules.task(key[0]), clean(key[1]))
+        if self._with_worker:
+            labels = (*labels, self._rules.worker(key[2]))
+        row = self._rows[key] = self._new_row(labels)
+        return row
+
+    def _new_row(self, labels: tuple[str, ...]) -> _Row:
+        row = _Row(labels)
+        for kind, cells in self._plain.items():
+            row.plain[kind] = cells.child(*labels)
+        for kind, (_, details) in _DETAILED.items():
+            for detail in details:
+                row.details[kind, detail] = self._detailed[kind].child(*labels, detail)
+        return row
+
+    def _detail(self, row: _Row, kind: TaskKind, detail: str) -> CounterCell:
+        """Make a detail's cell; what made one attempt retry may make the last one fail."""
+        detail_label = clean(detail)
+        kinds: tuple[TaskKind, ...] = (
+            ("failed", "retried") if kind in ("failed", "retried") else (kind,)
+        )
+        for each in kinds:
+            row.details[each, detail] = self._detailed[each].child(*row.labels, detail_label)
+        return row.details[kind, detail]
+
+    # -- collecting --------------------------------------------------------------------------
+
+    def collect(self, cluster: Cluster, wall: float, floor: int) -> list[FamilySnapshot]:
+        """Copy all families; those of tasks first."""
+        snapshots = [cells.snapshot(floor) for cells in self._plain.values()]
+        snapshots += [cells.snapshot(floor) for cells in self._detailed.values()]
+        snapshots += [cells.snapshot(floor) for cells in self._histograms.values()]
+        snapshots += self._progress(cluster, wall)
+        return snapshots + self._workers.collect(cluster, floor)
+
+    def families(self) -> list[Family]:
+        """Return the declarations of all families."""
+        return [
+            *(cells.family for cells in self._plain.values()),
+            *(cells.family for cells in self._detailed.values()),
+            *(cells.family for cells in self._histograms.values()),
+            self._in_progress,
+            self._oldest,
+            *c.WORKER_FAMILIES,
+        ]
+
+    def _progress(self, cluster: Cluster, wall: float) -> list[FamilySnapshot]:
+        """Count the tasks that have not ended, and find the oldest, by looking at each."""
+        counts: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        oldest: dict[tuple[str, ...], float] = {}
+        for task in cluster.tasks.table.active.values():
+            key = (*self._labels_of(task), task.state())
+            counts[key] += 1
+            since = task.since()
+            if since is not None:
+                oldest[key] = min(since, oldest.get(key, since))
+        # A state that emptied goes to 0, not away: the row's tasks may come back to it.
+        for row in self._rows.values():
+            for state in ("waiting", "reserved", "running"):
+                counts[(*row.labels, state)] += 0
+        names = self._in_progress.labels
+        return [
+            FamilySnapshot(
+                self._in_progress, [(label_text(names, key), n) for key, n in counts.items()]
+            ),
+            FamilySnapshot(
+                self._oldest,
+                [(label_text(names, key), max(0.0, wall - t)) for key, t in oldest.items()],
+            ),
+        ]
+
+    def _labels_of(self, task: Task) -> tuple[str, ...]:
+        worker = next((a.worker for a in reversed(task.attempts) if a.worker), "")
+        name, queue = task.name or UNKNOWN_TASK, task.queue or ""
+        key = (name, queue, worker) if self._with_worker else (name, queue)
+        row = self._rows.get(key)
+        if row is not None:
+            return row.labels
+        if self._overflow is not None:
+            return self._overflow.labels
+        labels = (self._rules.task(name), clean(queue))
+        return (*labels, self._rules.worker(worker)) if self._with_worker else labels

@@ -1,0 +1,171 @@
+"""Holds the values of counters and histograms; the applier thread alone writes them.
+
+A series that is born between two scrapes is shown as 0 to a known scraper's next scrape, and
+with its value from then on: ``increase()`` sees nothing of a series whose first sample is 1
+already, so the first failure of its kind would never show.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from z4j_exporter.metrics.labels import OVERFLOW, escape
+
+#: Series that one family may have, unless told otherwise.
+DEFAULT_MAX_SERIES = 10_000
+#: Labels whose values this program chooses from a short list: they cannot overflow.
+FIXED_LABELS = frozenset({"outcome", "reason", "requeued", "state", "type", "period"})
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric family, as data. ``name`` is what stands on the wire, with ``_total`` and unit."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+    #: Upper bounds of a histogram, without +Inf.
+    buckets: tuple[float, ...] = ()
+
+
+class CounterCell:
+    """The value of one counter series."""
+
+    __slots__ = ("born", "labels", "value")
+
+    def __init__(self, labels: str, born: int) -> None:
+        self.labels = labels
+        self.born = born
+        self.value: float = 0
+
+
+class HistogramCell:
+    """The buckets of one histogram series: one count for each bound, and one for the rest."""
+
+    __slots__ = ("born", "bounds", "counts", "labels", "sum")
+
+    def __init__(self, labels: str, born: int, bounds: tuple[float, ...]) -> None:
+        self.labels = labels
+        self.born = born
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+@dataclass(frozen=True)
+class HistogramValue:
+    """A snapshot of a histogram: the count of each bucket by itself, not added up."""
+
+    counts: Sequence[int]
+    sum: float
+
+
+#: A series' labels as they stand between the braces, and its value.
+Sample = tuple[str, float | HistogramValue]
+
+
+@dataclass(frozen=True)
+class FamilySnapshot:
+    """A family with its samples at one moment."""
+
+    family: Family
+    samples: Sequence[Sample]
+
+
+def label_text(names: Sequence[str], values: Sequence[str]) -> str:
+    """Return ``a="x",b="y"``; empty values are left out, as Prometheus treats them alike."""
+    return ",".join(
+        f'{name}="{escape(value)}"' for name, value in zip(names, values, strict=True) if value
+    )
+
+
+Cell = TypeVar("Cell", CounterCell, HistogramCell)
+
+
+class Store:
+    """All counter and histogram families of one registry.
+
+    ``serial`` numbers series in the order of their birth; see the module's docstring.
+    """
+
+    def __init__(self, max_series: int = DEFAULT_MAX_SERIES) -> None:
+        self.max_series = max_series
+        self.serial = 0
+        #: Updates that went to the overflow series, by family.
+        self.dropped: Counter[str] = Counter()
+
+    def counter(self, family: Family) -> "Cells[CounterCell]":
+        """Return the cells of a counter family."""
+        return Cells(self, family, CounterCell)
+
+    def histogram(self, family: Family) -> "Cells[HistogramCell]":
+        """Return the cells of a histogram family."""
+
+        def make(labels: str, born: int) -> HistogramCell:
+            return HistogramCell(labels, born, family.buckets)
+
+        return Cells(self, family, make)
+
+
+class Cells(Generic[Cell]):
+    """The series of one family, at most ``max_series`` of them."""
+
+    def __init__(self, store: Store, family: Family, make: Callable[[str, int], Cell]) -> None:
+        self.family = family
+        self._store = store
+        self._make: Callable[[str, int], Cell] = make
+        self._cells: dict[tuple[str, ...], Cell] = {}
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def child(self, *values: str) -> Cell:
+        """Return the cell of these label values, or the overflow's beyond the cap."""
+        cell = self._cells.get(values)
+        if cell is None:
+            if len(self._cells) >= self._store.max_series:
+                self._store.dropped[self.family.name] += 1
+                values = overflow_values(self.family.labels, values)
+                if values in self._cells:
+                    return self._cells[values]
+            self._store.serial += 1
+            cell = self._make(label_text(self.family.labels, values), self._store.serial)
+            self._cells[values] = cell
+        return cell
+
+    def remove(self, label: str, value: str) -> None:
+        """Drop every series with this value of this label."""
+        position = self.family.labels.index(label)
+        for values in [v for v in self._cells if v[position] == value]:
+            del self._cells[values]
+
+    def snapshot(self, floor: int) -> FamilySnapshot:
+        """Copy the values; series born after ``floor`` show as 0."""
+        samples: list[Sample] = []
+        for cell in self._cells.values():
+            if isinstance(cell, CounterCell):
+                samples.append((cell.labels, cell.value if cell.born <= floor else 0))
+            elif cell.born <= floor:
+                samples.append((cell.labels, HistogramValue(cell.counts.copy(), cell.sum)))
+            else:
+                samples.append((cell.labels, HistogramValue([0] * len(cell.counts), 0.0)))
+        return FamilySnapshot(self.family, samples)
+
+
+def overflow_values(names: Sequence[str], values: Sequence[str]) -> tuple[str, ...]:
+    """Return the label values of the overflow series: only what this program chose stays."""
+    kept = [v if n in FIXED_LABELS else "" for n, v in zip(names, values, strict=True)]
+    for position, name in enumerate(names):
+        if name not in FIXED_LABELS:
+            kept[position] = OVERFLOW
+            break
+    return tuple(kept)

@@ -1,0 +1,117 @@
+"""The native profile's worker families, by full nodename."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from z4j_exporter.metrics import catalogue as c
+from z4j_exporter.metrics.base import LabelRules
+from z4j_exporter.metrics.labels import clean
+from z4j_exporter.metrics.store import (
+    Cells,
+    CounterCell,
+    Family,
+    FamilySnapshot,
+    Store,
+    label_text,
+)
+from z4j_exporter.track.cluster import Cluster
+from z4j_exporter.track.workers import Worker
+
+_PERIODS = ("1m", "5m", "15m")
+
+
+class WorkerMetrics:
+    """Counts task transitions by worker, and reads the rest from the tracker when collected.
+
+    Where a rewriting rule gives several workers one label, their values are joined.
+    """
+
+    def __init__(self, store: Store, rules: LabelRules) -> None:
+        self._rules = rules
+        self._events: Cells[CounterCell] = store.counter(c.WORKER_TASK_EVENTS)
+        self._cells: dict[tuple[str, str], CounterCell] = {}
+        self._max = store.max_series
+
+    def count(self, worker: str, state: str) -> None:
+        """Count one task transition of a worker."""
+        cell = self._cells.get((worker, state))
+        if cell is None:
+            cell = self._events.child(self._rules.worker(worker), state)
+            if len(self._cells) < self._max:
+                self._cells[worker, state] = cell
+        cell.value += 1
+
+    def forget(self, worker: str) -> None:
+        """Drop the series of a worker that is long gone."""
+        label = self._rules.worker(worker)
+        for key in [k for k in self._cells if k[0] == worker]:
+            del self._cells[key]
+        if not any(self._rules.worker(name) == label for name, _ in self._cells):
+            self._events.remove("worker", label)
+
+    def collect(self, cluster: Cluster, floor: int) -> list[FamilySnapshot]:
+        """Copy all worker families."""
+        groups: defaultdict[str, list[Worker]] = defaultdict(list)
+        for worker in cluster.workers:
+            groups[self._rules.worker(worker.name)].append(worker)
+        return [
+            _gauge(c.WORKER_UP, groups, lambda w: int(w.up), max),
+            self._events.snapshot(floor),
+            _gauge(c.WORKER_LAST_HEARTBEAT, groups, lambda w: w.heartbeat_timestamp, max),
+            _gauge(c.WORKER_ACTIVE, groups, lambda w: w.active, sum),
+            _gauge(c.WORKER_PROCESSED, groups, lambda w: w.processed, sum),
+            _load(groups),
+            _gauge(c.WORKER_CLOCK_SKEW, groups, lambda w: w.clock_skew, _farthest),
+            _info(groups),
+            _gauge(c.WORKER_MISSING, groups, lambda w: w.missing_events, sum),
+        ]
+
+
+def _gauge(
+    family: Family,
+    groups: dict[str, list[Worker]],
+    read: Callable[[Worker], float | None],
+    join: Callable[[Iterable[float]], float],
+) -> FamilySnapshot:
+    """Read one value of each worker; what a worker never told is absent."""
+    samples = []
+    for label, workers in groups.items():
+        values = [value for value in map(read, workers) if value is not None]
+        if values:
+            samples.append((label_text(("worker",), (label,)), join(values)))
+    return FamilySnapshot(family, samples)
+
+
+def _load(groups: dict[str, list[Worker]]) -> FamilySnapshot:
+    samples = []
+    for label, workers in groups.items():
+        for position, period in enumerate(_PERIODS):
+            values = [
+                w.loadavg[position] for w in workers if w.loadavg and len(w.loadavg) > position
+            ]
+            if values:
+                text = label_text(c.WORKER_LOAD.labels, (label, period))
+                samples.append((text, max(values)))
+    return FamilySnapshot(c.WORKER_LOAD, samples)
+
+
+def _info(groups: dict[str, list[Worker]]) -> FamilySnapshot:
+    texts = {
+        label_text(
+            c.WORKER_INFO.labels,
+            (
+                label,
+                clean(worker.name.rpartition("@")[2]),
+                clean(worker.sw_ident or ""),
+                clean(worker.sw_ver or ""),
+                clean(worker.sw_sys or ""),
+            ),
+        )
+        for label, workers in groups.items()
+        for worker in workers
+    }
+    return FamilySnapshot(c.WORKER_INFO, [(text, 1) for text in sorted(texts)])
+
+
+def _farthest(values: Iterable[float]) -> float:
+    return max(values, key=abs)

@@ -1,0 +1,1 @@
+"""Task and worker state: events in, transitions out. Pure and deterministic."""

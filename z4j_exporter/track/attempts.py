@@ -1,0 +1,150 @@
+"""One task's attempts, and which of them an event speaks of.
+
+task-started, -retried and the ends carry no attempt number, a retry keeps the uuid, a redelivery
+repeats (uuid, retries), and events overtake each other: so every event is matched against the
+attempts known so far, by retries where it has them, by worker and by what is still open.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+#: Attempts remembered of one task; older closed ones are forgotten, so that a task which
+#: retries for ever stays small.
+MAX_ATTEMPTS = 12
+
+
+class Attempt(Struct, gc=False):
+    """One delivery of a task to a worker. Times are the sender's clock, epoch seconds.
+
+    ``retries`` is None while only events without it were seen. ``end`` is the kind of transition
+    that closed it, or ``replaced``, ``returned``, ``late``, which close it without one.
+    """
+
+    retries: int | None = None
+    name: str | None = None
+    queue: str | None = None
+    worker: str | None = None
+    sent: float | None = None
+    eta: float | None = None
+    received: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    end: str | None = None
+
+    def first_seen(self) -> float:
+        """Return the earliest time known of it, or infinity."""
+        times = (self.sent, self.received, self.started, self.ended)
+        return min((t for t in times if t is not None), default=float("inf"))
+
+
+Attempts = tuple[Attempt, ...]
+#: Finds the attempt that an end from this worker closes.
+Finder = Callable[[Attempts, str], Attempt | None]
+
+
+def for_sent(attempts: Attempts, retries: int, name: str | None) -> Attempt | None:
+    """Return the oldest attempt that still lacks this task-sent."""
+    for attempt in attempts:
+        if (
+            attempt.sent is None
+            and (attempt.retries is None or attempt.retries == retries)
+            and (attempt.name is None or name is None or attempt.name == name)
+        ):
+            return attempt
+    return None
+
+
+def for_received(attempts: Attempts, retries: int, name: str | None, worker: str) -> Attempt | None:
+    """Return the oldest attempt that still lacks this task-received.
+
+    An attempt that another worker already has is another delivery.
+    """
+    for attempt in attempts:
+        if (
+            attempt.received is None
+            and (attempt.retries is None or attempt.retries == retries)
+            and (attempt.name is None or name is None or attempt.name == name)
+            and (attempt.worker is None or attempt.worker == worker)
+        ):
+            return attempt
+    return None
+
+
+def for_started(attempts: Attempts, worker: str, timestamp: float) -> Attempt | None:
+    """Return the oldest attempt that waits to start, best one that this worker received.
+
+    Else one that was closed later than ``timestamp`` without a start: this start came late.
+    """
+    best: Attempt | None = None
+    best_rank = -1
+    for attempt in attempts:
+        if attempt.started is not None or attempt.ended is not None:
+            continue
+        rank = 2 if attempt.worker == worker else 1 if attempt.received is not None else 0
+        if rank > best_rank:
+            best, best_rank = attempt, rank
+    if best is not None:
+        return best
+    for attempt in attempts:
+        if attempt.started is None and attempt.ended is not None and attempt.ended >= timestamp:
+            return attempt
+    return None
+
+
+def for_retried(attempts: Attempts, worker: str) -> Attempt | None:
+    """Return the oldest open attempt, best one that runs on this worker.
+
+    The oldest, since received and started of attempt k+1 may come before retried of attempt k.
+    """
+    best: Attempt | None = None
+    best_rank = -1
+    for attempt in attempts:
+        if attempt.ended is not None:
+            continue
+        rank = (attempt.started is not None) * 2 + (attempt.worker == worker)
+        if rank > best_rank:
+            best, best_rank = attempt, rank
+    return best
+
+
+def for_end(attempts: Attempts, worker: str) -> Attempt | None:
+    """Return the newest open attempt, best one that runs on this worker."""
+    best: Attempt | None = None
+    best_rank = -1
+    for attempt in attempts:
+        if attempt.ended is not None:
+            continue
+        rank = (attempt.started is not None) * 2 + (attempt.worker == worker)
+        if rank >= best_rank:
+            best, best_rank = attempt, rank
+    return best
+
+
+def append(attempts: Attempts, attempt: Attempt) -> Attempts:
+    """Return the attempts with one more, forgetting closed ones beyond MAX_ATTEMPTS."""
+    if len(attempts) >= MAX_ATTEMPTS:
+        for index, old in enumerate(attempts):
+            if old.ended is not None:
+                attempts = attempts[:index] + attempts[index + 1 :]
+                break
+        else:
+            attempts = attempts[1:]
+    return (*attempts, attempt)
+
+
+def epoch(moment: str | None) -> float | None:
+    """Return epoch seconds of an ISO 8601 eta; None when it is absent or cannot be read.
+
+    A moment without an offset is UTC, as Celery sends it with ``enable_utc``.
+    """
+    if not moment:
+        return None
+    try:
+        parsed = datetime.fromisoformat(moment)
+        if parsed.tzinfo is None:
+            parsed = parsed.replace(tzinfo=UTC)
+        return parsed.timestamp()
+    except (ValueError, OverflowError):
+        return None

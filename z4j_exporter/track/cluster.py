@@ -1,0 +1,91 @@
+"""The whole tracker: every event goes in here, every transition comes out."""
+
+from collections import Counter
+
+from z4j_exporter.events.model import KNOWN_EVENT_TYPES, Event
+from z4j_exporter.track.table import DEFAULT_MAX_TASKS, Task
+from z4j_exporter.track.tasks import DEFAULT_GIVE_UP_SECONDS, TaskTracker
+from z4j_exporter.track.transitions import Emit
+from z4j_exporter.track.workers import (
+    DEFAULT_MAX_WORKERS,
+    DEFAULT_WORKER_FORGET_SECONDS,
+    DEFAULT_WORKER_TIMEOUT_SECONDS,
+    Worker,
+    WorkerTracker,
+)
+
+#: The label value for every type that Celery does not send itself.
+OTHER_EVENT_TYPE = "other"
+
+
+class Cluster:
+    """Tasks and workers of one Celery installation, as its events tell.
+
+    Deterministic: the same events with the same times give the same transitions. Not safe for
+    use by several threads: the applier owns it.
+    """
+
+    def __init__(
+        self,
+        emit: Emit,
+        *,
+        max_tasks: int = DEFAULT_MAX_TASKS,
+        give_up_seconds: float = DEFAULT_GIVE_UP_SECONDS,
+        worker_timeout_seconds: float = DEFAULT_WORKER_TIMEOUT_SECONDS,
+        worker_forget_seconds: float = DEFAULT_WORKER_FORGET_SECONDS,
+        max_workers: int = DEFAULT_MAX_WORKERS,
+    ) -> None:
+        self.tasks = TaskTracker(emit, max_tasks=max_tasks, give_up_seconds=give_up_seconds)
+        self.workers = WorkerTracker(
+            emit,
+            on_gone=self.tasks.lose_worker,
+            on_idle=self.tasks.idle_worker,
+            timeout_seconds=worker_timeout_seconds,
+            forget_seconds=worker_forget_seconds,
+            max_workers=max_workers,
+        )
+        #: Events applied, by type; a custom type counts under OTHER_EVENT_TYPE.
+        self.events: Counter[str] = Counter(dict.fromkeys(KNOWN_EVENT_TYPES, 0))
+        self.events[OTHER_EVENT_TYPE] = 0
+        self._task_handlers = self.tasks.handlers
+
+    def apply(self, event: Event, now: float, wall: float) -> None:
+        """Apply one event.
+
+        ``now`` is when it was received on a clock that never goes back, ``wall`` the same moment
+        in epoch seconds.
+        """
+        kind = event.type
+        handler = self._task_handlers.get(kind)
+        if handler is not None:
+            self.events[kind] += 1
+            handler(event, now)
+            if kind != "task-sent":
+                self.workers.task_event(event, now)
+        elif kind in self.events and kind != OTHER_EVENT_TYPE:
+            self.events[kind] += 1
+            self.workers.apply(event, now, wall)
+        else:
+            self.events[OTHER_EVENT_TYPE] += 1
+
+    def tick(self, now: float, *, connected: bool = True) -> None:
+        """Let time pass. Workers are judged only while their heartbeats could be heard."""
+        self.tasks.tick(now)
+        if connected:
+            self.workers.tick(now)
+
+    def resume(self, now: float) -> None:
+        """Note that the source is connected again."""
+        self.workers.resume(now)
+
+    def flush(self) -> None:
+        """Tell all that is still held back: the end."""
+        self.tasks.flush()
+
+    def task(self, uuid: str) -> Task | None:
+        """Return what is known of a task."""
+        return self.tasks.table.get(uuid)
+
+    def worker(self, name: str) -> Worker | None:
+        """Return what is known of a worker."""
+        return self.workers.get(name)
