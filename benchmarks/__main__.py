@@ -56,7 +56,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smaller run, for a first look")
     parser.add_argument("--only", choices=["throughput", "growth"], help="half of it")
     parser.add_argument("--no-peers", action="store_true", help="measure the exporter alone")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the tables there too")
     options = parser.parse_args()
     plan = _plan(options)
     kinds: list[Broker] = ["redis", "rabbitmq"] if options.broker == "both" else [options.broker]
@@ -76,7 +76,9 @@ def main() -> int:
                 _say(f"{kind} is left out, its server is not installed: {missing}")
     report.as_text(results, about, Console(width=max(Console().width, 120)))
     if options.markdown:
-        options.markdown.write_text(report.as_markdown(results, about))
+        path: Path = options.markdown
+        document = path.read_text() if path.exists() else ""
+        path.write_text(report.insert(document, report.as_markdown(results, about)))
     return 0 if all(goal.kept for goal in report.goals(results)) else 1
 
 

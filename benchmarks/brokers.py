@@ -33,11 +33,8 @@ class EventBroker(Protocol):
     def open(self) -> str:
         """Make a clean place for the next consumer and return its broker URL."""
 
-    def subscribers(self) -> int:
-        """How many consumers are bound to the event stream now."""
-
-    def cut_off(self) -> int:
-        """How many subscribers the broker has disconnected for being slow, since the start."""
+    def subscriptions(self) -> frozenset[str]:
+        """Name what is bound to the event stream now; a consumer cut off comes back as another."""
 
     def stop(self) -> None:
         """End the server."""
@@ -57,20 +54,14 @@ class RedisBroker:
 
     def open(self) -> str:
         """Wait until the consumer before has gone."""
-        servers.wait_until(lambda: self.subscribers() == 0, 20, "the last subscriber leaves Redis")
+        servers.wait_until(lambda: not self.subscriptions(), 20, "the last subscriber leaves Redis")
         return self.url
 
-    def subscribers(self) -> int:
-        """Count the pub/sub clients that have subscribed to something."""
+    def subscriptions(self) -> frozenset[str]:
+        """Return the ids of the pub/sub clients that have subscribed to something."""
         with self.server.client() as client:
             clients: list[dict[str, Any]] = client.client_list(_type="pubsub")
-        return sum(int(c["psub"]) + int(c["sub"]) > 0 for c in clients)
-
-    def cut_off(self) -> int:
-        """Read Redis's own count."""
-        with self.server.client() as client:
-            info: dict[str, Any] = client.info("stats")
-        return int(info.get("client_output_buffer_limit_disconnections", 0))
+        return frozenset(str(c["id"]) for c in clients if int(c["psub"]) + int(c["sub"]) > 0)
 
     def stop(self) -> None:
         """Stop Redis."""
@@ -98,15 +89,11 @@ class RabbitBroker:
         self.vhost = self.server.vhost()
         return self.url
 
-    def subscribers(self) -> int:
-        """Count the bindings of the celeryev exchange."""
+    def subscriptions(self) -> frozenset[str]:
+        """Return the queues that are bound to the celeryev exchange."""
         assert self.vhost, "open() comes first"
         found = self.server.api("GET", f"/bindings/{quote(self.vhost.name, safe='')}").json()
-        return sum(binding["source"] == "celeryev" for binding in found)
-
-    def cut_off(self) -> int:
-        """Nobody: RabbitMQ lets messages expire (event_queue_ttl) and slows the publisher."""
-        return 0
+        return frozenset(b["destination"] for b in found if b["source"] == "celeryev")
 
     def stop(self) -> None:
         """Stop RabbitMQ and its epmd."""

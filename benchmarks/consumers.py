@@ -102,5 +102,5 @@ def flower(broker: EventBroker) -> Consumer:
 
 def _subscribed(consumer: Consumer, broker: EventBroker) -> Consumer:
     """Wait until the broker knows of the consumer."""
-    wait_ready(consumer.process, lambda: broker.subscribers() > 0, ANSWER_SECONDS)
+    wait_ready(consumer.process, broker.subscriptions, ANSWER_SECONDS)
     return consumer

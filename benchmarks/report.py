@@ -16,6 +16,9 @@ from benchmarks.throughput import Measurement
 
 OURS = "z4j-exporter"
 YARDSTICK = "Receiver+State"
+#: Between these marks a document holds the tables of the latest run.
+BEGIN = "<!-- results of make bench -->"
+END = "<!-- end of results -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,13 @@ def as_markdown(results: Results, about: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def insert(document: str, text: str) -> str:
+    """Return `document` with `text` between its marks; `text` alone when it has no marks."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return f"{before}{begin}\n\n{text}\n{end}{after}" if begin and end else text
+
+
 def _throughput_row(results: Results, m: Measurement) -> tuple[str, ...]:
     ours = [
         o
@@ -194,7 +204,7 @@ def _throughput_row(results: Results, m: Measurement) -> tuple[str, ...]:
         _mega(m.peak_bytes),
         f"{m.published:,}",
         f"{m.lost:,}",
-        f"{m.cut_off:,}",
+        "yes" if m.cut_off else "no",
     )
 
 

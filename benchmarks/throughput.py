@@ -31,7 +31,7 @@ class Measurement:
     publish_seconds: float
     late_seconds: float  #: the furthest that the publisher fell behind its rate
     drained_seconds: float  #: from the first publish until the consumer was at rest
-    cut_off: int  #: times the broker disconnected it
+    cut_off: bool  #: whether the broker disconnected it
 
     @property
     def lost(self) -> int:
@@ -83,7 +83,7 @@ def measure(broker: EventBroker, start: Start, tape: Tape, rate: float | None) -
     consumer = start(broker)
     with consumer.process as process:
         wait_until_idle(process.pid)
-        cut_off = broker.cut_off()
+        subscribed = broker.subscriptions()
         before = usage(process.pid)
         began = time.perf_counter()
         report = publish(tape, broker.url, rate)
@@ -103,5 +103,5 @@ def measure(broker: EventBroker, start: Start, tape: Tape, rate: float | None) -
             publish_seconds=report["seconds"],
             late_seconds=report["late_seconds"],
             drained_seconds=drained,
-            cut_off=broker.cut_off() - cut_off,
+            cut_off=not subscribed <= broker.subscriptions(),
         )

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 from benchmarks.consumers import sample_count, sample_sum
 from benchmarks.growth import MemoryPoint, ScrapePoint
-from benchmarks.report import OURS, YARDSTICK, Results, as_markdown, goals, ratio
+from benchmarks.report import (
+    BEGIN,
+    END,
+    OURS,
+    YARDSTICK,
+    Results,
+    as_markdown,
+    goals,
+    insert,
+    ratio,
+)
 from benchmarks.throughput import Measurement
 
 M = Measurement(
@@ -19,7 +29,7 @@ M = Measurement(
     publish_seconds=0.2,
     late_seconds=0.0,
     drained_seconds=1.0,
-    cut_off=0,
+    cut_off=False,
 )
 SCRAPE = ScrapePoint(400, 60_000, 5_000_000, 0.3, 0.5, 10, 90_000_000, 0)
 
@@ -69,7 +79,7 @@ def test_a_large_scrape_takes_less_than_a_second_and_loses_nothing() -> None:
 def test_markdown_has_the_facts_and_a_row_for_each_measurement() -> None:
     text = as_markdown(Results(throughput=[M], scrapes=[SCRAPE]), ["2 cores"])
     assert text.startswith("- 2 cores\n")
-    assert "| redis | 5,000/s | z4j-exporter | 10.0 µs | 1.0 | 50.0 MB | 1,000 | 0 | 0 |" in text
+    assert "| redis | 5,000/s | z4j-exporter | 10.0 µs | 1.0 | 50.0 MB | 1,000 | 0 | no |" in text
     assert "| 400 | 60,000 | 0.300 s | 0.500 s | 5.0 MB | 90.0 MB | 0 |" in text
 
 
@@ -80,3 +90,10 @@ def test_samples_are_counted_and_added_up() -> None:
     assert sample_count(text) == 3
     assert sample_sum(text, "a_total") == 5.0
     assert sample_sum(text, "none") == 0.0
+
+
+def test_the_tables_replace_those_of_the_run_before() -> None:
+    document = f"# Title\n{BEGIN}\nold\n{END}\nrest\n"
+    assert insert(document, "new") == f"# Title\n{BEGIN}\n\nnew\n{END}\nrest\n"
+    assert insert(insert(document, "newer"), "new") == insert(document, "new")
+    assert insert("no marks", "new") == "new"
