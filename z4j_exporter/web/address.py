@@ -1,7 +1,6 @@
 """Listening addresses: what ":9808" or "unix:/run/x.sock" means, and how it is bound."""
 
 import errno
-import os
 import socket
 import stat
 from contextlib import suppress
@@ -180,7 +179,7 @@ def _close(sockets: list[socket.socket]) -> None:
 
 
 def _listen_error(address: Address, exc: OSError) -> ListenError:
-    message = f"Cannot listen on {address}: {os.strerror(exc.errno or 0)}."
+    message = f"Cannot listen on {address}: {exc.strerror or exc}."
     match exc.errno:
         case errno.EADDRINUSE:
             message = f"Cannot listen on {address}: the address is in use."

@@ -1,5 +1,6 @@
 """Reads the web configuration file and says in one sentence what is wrong with it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ class _Loader(yaml.BaseLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    problem="a key must be text", problem_mark=key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark
                 )
-            if isinstance(key.value, str):
-                seen.add(key.value)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -56,6 +60,9 @@ def read_file(path: Path) -> bytes:
 def _yaml_problem(exc: yaml.YAMLError) -> str:
     # Not str(exc): it quotes the lines around the place, and they may hold a key.
     problem = getattr(exc, "problem", None) or "it cannot be read"
+    if isinstance(exc, yaml.composer.ComposerError):
+        problem = "a value that begins with * or & needs quotes"  # yaml quotes the value
+    problem = re.sub("'![^']*'", "a value that begins with !", problem)  # so it does here
     mark = getattr(exc, "problem_mark", None)
     return f"line {mark.line + 1}: {problem}" if mark else str(problem)
 
