@@ -193,10 +193,12 @@ async def _drain(state: ServerState, table: ConnectionTable, deadline: float) ->
     while state.tasks and loop.time() < deadline:
         await asyncio.sleep(0.02)
     table.abort_all()
-    for task in state.tasks:
+    # The losses reach the protocols in the next turns, and end what waits for a slow reader.
+    while state.connections and loop.time() < deadline + 1:
+        await asyncio.sleep(0)
+    for task in list(state.tasks):
         task.cancel()
-    # One turn for the losses and cancellations to be told to those concerned.
-    await asyncio.sleep(0)
+    await asyncio.gather(*state.tasks, return_exceptions=True)
 
 
 def _bound_to(sock: socket.socket) -> tuple[str, int]:

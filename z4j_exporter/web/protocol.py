@@ -18,6 +18,7 @@ from z4j_exporter.web.stats import WebStats
 PIECE_BYTES = 64 * 1024
 
 _LOGGER = logging.getLogger("z4j_exporter.web.http")
+_LOGGER.setLevel(logging.ERROR)
 
 
 class DeadlineProtocol(H11Protocol):
@@ -32,7 +33,7 @@ class DeadlineProtocol(H11Protocol):
         stats: WebStats,
     ) -> None:
         super().__init__(config, state, app_state={})
-        # Anybody can make uvicorn warn of a malformed request: count it, log it for debugging.
+        # Anybody can make uvicorn warn of a malformed request: those are counted, not logged.
         self.logger = _LOGGER
         self.access_log = False
         self.connection = connection
@@ -88,6 +89,10 @@ class DeadlineProtocol(H11Protocol):
             return
         try:
             await self._inner(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            # Only the listener's stop cancels, when the connection is gone: nobody is to be told,
+            # and uvicorn would log a traceback.
+            return
         finally:
             self.connection.hold(0)
 
