@@ -56,7 +56,10 @@ class Vhost:
         user: str = "guest",
         password: str = "guest",  # noqa: S107 - RabbitMQ's own default
     ) -> str:
-        """Return the broker URL of this vhost through another port (a proxy's)."""
+        """Return the broker URL of this vhost through another port (a proxy's).
+
+        ``user`` and ``password`` are put in as they are: encode what has to be.
+        """
         path = quote(self.name, safe="")
         return f"{scheme}://{user}:{password}@127.0.0.1:{port}/{path}"
 

@@ -1,11 +1,14 @@
 """The AMQP session on a socket pair, with a clock that only the test moves."""
 
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
+from tests.support.certs import certificates
 from tests.unit.test_amqp_frames import CHANNEL, FRAME_MAX, deliver, json, message, short
 from z4j_exporter.errors import SourceLostError
 from z4j_exporter.sources.amqp_frames import (
@@ -72,6 +75,36 @@ def test_bytes_read_before_the_takeover_come_first(link: Link) -> None:
     messages, size = session.read(MOMENT)
     assert messages == [json(b"first"), json(b"second")]
     assert size > len(b"firstsecond")
+
+
+def test_what_the_tls_layer_has_decrypted_before_the_takeover_is_not_waited_for(
+    link: Link,
+) -> None:
+    certs = certificates()
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_context.load_cert_chain(certs.server_certificate, certs.server_key)
+    client_context = ssl.create_default_context(cafile=str(certs.ca))
+    secured: list[ssl.SSLSocket] = []
+    handshake = threading.Thread(
+        target=lambda: secured.append(server_context.wrap_socket(link.broker, server_side=True)),
+        name="handshake",
+        daemon=True,
+    )
+    handshake.start()
+    client = client_context.wrap_socket(link.client, server_hostname="localhost")
+    handshake.join(10)
+    (broker,) = secured
+    link.broker, link.client = broker, client
+
+    broker.sendall(message(b"first") + message(b"second"))
+    session = link.session(received=client.recv(1))
+    messages = session.read(MOMENT)[0] + session.read(MOMENT)[0]
+    assert messages == [json(b"first"), json(b"second")]
+
+    for number in range(100):
+        broker.sendall(message(b"%d" % number))
+    assert session.read(MOMENT)[0] == [json(b"%d" % number) for number in range(100)]
+    session.close()
 
 
 def test_an_empty_read_is_no_error(link: Link) -> None:

@@ -5,6 +5,7 @@ py-amqp is not used: it reads frame by frame, with two system calls and a dozen 
 """
 
 import contextlib
+import select
 import socket
 import ssl
 import time
@@ -67,7 +68,13 @@ class AmqpSession(Session):
         self._clock = clock
         self._pause = pause
         self._gather = False
-        self._timeout_seconds: float | None = -1.0
+        self._is_tls = isinstance(sock, ssl.SSLSocket)
+        #: Whether the last read stopped before the socket was empty. At first it may not be:
+        #: the TLS layer keeps the rest of a record of which py-amqp has read the beginning.
+        self._more = True
+        sock.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self._last_sent = self._last_received = clock()
         self._lost: SourceLostError | None = None
         self._closed = False
@@ -118,24 +125,37 @@ class AmqpSession(Session):
             timeout_seconds = min(timeout_seconds, half)
             if self._clock() + timeout_seconds - self._last_sent >= half:
                 self._send(HEARTBEAT_FRAME)
-        # 0 would make the socket non-blocking; a timeout is set only when it changes, since
-        # that is a system call.
-        timeout_seconds = max(timeout_seconds, 0.001)
-        if timeout_seconds != self._timeout_seconds:
-            self._sock.settimeout(timeout_seconds)
-            self._timeout_seconds = timeout_seconds
-        try:
-            data = self._sock.recv(RECEIVE_BYTES)
-        except (TimeoutError, ssl.SSLWantReadError):
+        # What is left in a TLS layer does not make the socket readable: it is not waited for.
+        if not self._more and not self._poll.poll(max(0.0, timeout_seconds) * 1000):
             self._check_silence()
             return b""
-        except (OSError, ValueError) as error:
-            raise self._gone(f"the connection broke: {error}") from None
-        if not data:
-            raise self._gone("the broker closed the connection")
-        self._last_received = self._clock()
-        self._gather = len(data) < SMALL_PIECE_BYTES
+        data = self._drain()
+        if data:
+            self._last_received = self._clock()
+            self._gather = len(data) < SMALL_PIECE_BYTES
         return data
+
+    def _drain(self) -> bytes:
+        """Take what there is, up to about RECEIVE_BYTES, without waiting."""
+        pieces: list[bytes] = []
+        taken = 0
+        try:
+            # One call empties a plain socket; from TLS it returns one record, however small.
+            while piece := self._sock.recv(RECEIVE_BYTES):
+                pieces.append(piece)
+                taken += len(piece)
+                if taken >= RECEIVE_BYTES or not self._is_tls:
+                    break
+            else:
+                if not pieces:
+                    raise self._gone("the broker closed the connection")
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+        except (OSError, ValueError) as error:
+            if not pieces:
+                raise self._gone(f"the connection broke: {error}") from None
+        self._more = taken >= RECEIVE_BYTES
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _check_silence(self) -> None:
         silence = self._clock() - self._last_received
@@ -148,6 +168,8 @@ class AmqpSession(Session):
     def _send(self, frame: bytes) -> None:
         try:
             self._sock.sendall(frame)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            return  # Nobody takes our few bytes: the silence from there will show as well.
         except (OSError, ValueError) as error:
             raise self._gone(f"the connection broke: {error}") from None
         self._last_sent = self._clock()
