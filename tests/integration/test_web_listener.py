@@ -1,190 +1,44 @@
-"""The listener under real clients: slow, silent, greedy and well-behaved ones."""
+"""The listener under well-behaved clients: addresses, protocol, counts, start and stop."""
 
 import contextlib
 import gzip
-import http.client
 import logging
+import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
+from tests.support.certs import certificates
 from tests.support.process import require, wait_until
 from tests.support.web import (
     BODY,
     CONTENT_TYPE,
+    REQUEST,
     client_context,
+    closed_by_peer,
+    connect,
+    hashed,
     listening,
+    read_response,
+    scrape,
     tls_section,
     write_config,
 )
 from z4j_exporter.errors import ListenError
-from z4j_exporter.web.connections import Limits
 from z4j_exporter.web.listener import Listener
 from z4j_exporter.web.reload import WebConfig
 
-REQUEST = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE = BODY * 150_000  # about 10 MB
 
 
 @pytest.fixture(params=["plain", "tls"])
 def web_config(request: pytest.FixtureRequest, tmp_path: Path) -> WebConfig | None:
     return WebConfig(write_config(tmp_path, tls_section())) if request.param == "tls" else None
-
-
-def connect(listener: Listener, *, read_buffer: int = 0) -> socket.socket:
-    """A connection to the listener, encrypted when it is."""
-    sock = socket.socket()
-    if read_buffer:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, read_buffer)
-    sock.settimeout(10)
-    sock.connect(("127.0.0.1", listener.port))
-    if listener.url.startswith("https"):
-        return client_context().wrap_socket(sock, server_hostname="localhost")
-    return sock
-
-
-def scrape(listener: Listener, **more: Any) -> httpx.Response:
-    with httpx.Client(verify=client_context(), timeout=10) as client:
-        return client.get(f"{listener.url}/metrics", **more)
-
-
-def closed_by_peer(sock: socket.socket) -> bool:
-    """Whether the other side has closed; reads what is left first."""
-    sock.settimeout(0.05)
-    try:
-        while sock.recv(65536):
-            pass
-    except TimeoutError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def read_response(sock: socket.socket) -> tuple[http.client.HTTPResponse, bytes]:
-    response = http.client.HTTPResponse(sock)
-    response.begin()
-    return response, response.read()
-
-
-@contextlib.contextmanager
-def dripping(listener: Listener, count: int) -> Iterator[list[socket.socket]]:
-    """Connections that begin a request (or a handshake) and send a byte now and then."""
-    tls = listener.url.startswith("https")
-    first, drip = (b"\x16\x03\x01\x02\x00\x01", b"\x00") if tls else (b"GET /metrics HT", b"T")
-    sockets = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(count)]
-    stop = threading.Event()
-
-    def send() -> None:
-        while not stop.wait(0.1):
-            for sock in sockets:
-                with contextlib.suppress(OSError):
-                    sock.send(drip)
-
-    for sock in sockets:
-        sock.send(first)
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
-    try:
-        yield sockets
-    finally:
-        stop.set()
-        thread.join()
-        for sock in sockets:
-            sock.close()
-
-
-def test_150_dripping_connections_delay_no_scrape(web_config: WebConfig | None) -> None:
-    with listening(web_config=web_config) as listener, dripping(listener, 150):
-        wait_until(lambda: listener.stats.open_connections == 150)
-        for _ in range(3):
-            begun = time.monotonic()
-            assert scrape(listener).content == BODY
-            assert time.monotonic() - begun < 1.0
-
-
-def test_slow_readers_delay_no_scrape(web_config: WebConfig | None) -> None:
-    with listening(render=lambda *_: (CONTENT_TYPE, LARGE), web_config=web_config) as listener:
-        sockets = [connect(listener, read_buffer=4096) for _ in range(30)]
-        for number, sock in enumerate(sockets):
-            sock.sendall(REQUEST)
-            wait_until(
-                lambda n=number: listener.stats.requests_snapshot().get(("/metrics", 200), 0) > n
-            )
-        begun = time.monotonic()
-        assert len(scrape(listener).content) == len(LARGE)
-        assert time.monotonic() - begun < 5.0
-        # 64 MiB of answers of 10 MB: the others were dropped.
-        assert listener.stats.slow_connections_closed >= 20
-        for sock in sockets:
-            sock.close()
-
-
-def test_a_dripping_connection_is_closed_at_its_deadline(web_config: WebConfig | None) -> None:
-    limits = Limits(handshake_seconds=0.5, request_seconds=0.5)
-    with listening(web_config=web_config, limits=limits) as listener, dripping(listener, 5):
-        wait_until(lambda: listener.stats.open_connections == 5)
-        wait_until(lambda: listener.stats.open_connections == 0, 5)
-        assert listener.stats.slow_connections_closed == 5
-        assert listener.stats.tls_handshake_failures == 0
-
-
-def test_a_silent_connection_after_the_handshake_is_closed(web_config: WebConfig | None) -> None:
-    with listening(web_config=web_config, limits=Limits(request_seconds=0.5)) as listener:
-        sock = connect(listener)
-        wait_until(lambda: closed_by_peer(sock), 5)
-        assert listener.stats.slow_connections_closed == 1
-
-
-def test_a_second_request_that_drips_is_closed_too(web_config: WebConfig | None) -> None:
-    with listening(web_config=web_config, limits=Limits(request_seconds=0.5)) as listener:
-        sock = connect(listener)
-        sock.sendall(REQUEST)
-        assert read_response(sock)[1] == BODY
-        sock.sendall(b"GET")
-        wait_until(lambda: closed_by_peer(sock), 5)
-        assert listener.stats.slow_connections_closed == 1
-
-
-def test_a_client_that_never_reads_is_dropped(web_config: WebConfig | None) -> None:
-    limits = Limits(response_seconds=0.5)
-    render = lambda *_: (CONTENT_TYPE, LARGE)  # noqa: E731 - shortest
-    with listening(web_config=web_config, limits=limits, render=render) as listener:
-        sock = connect(listener, read_buffer=4096)
-        sock.sendall(REQUEST)
-        wait_until(lambda: listener.stats.slow_connections_closed == 1, 5)
-        wait_until(lambda: listener.stats.open_connections == 0, 5)
-        sock.close()
-
-
-def test_an_idle_connection_is_kept_and_then_closed(web_config: WebConfig | None) -> None:
-    with listening(web_config=web_config, limits=Limits(idle_seconds=0.5)) as listener:
-        sock = connect(listener)
-        for _ in range(3):
-            sock.sendall(REQUEST)
-            assert read_response(sock)[1] == BODY
-        wait_until(lambda: closed_by_peer(sock), 5)
-        wait_until(lambda: listener.stats.open_connections == 0, 5)
-        assert listener.stats.slow_connections_closed == 0
-
-
-def test_too_many_connections_push_out_those_that_do_nothing(
-    web_config: WebConfig | None,
-) -> None:
-    with listening(web_config=web_config, limits=Limits(open_connections=20)) as listener:
-        silent = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(50)]
-        assert scrape(listener).content == BODY
-        wait_until(lambda: listener.stats.evicted_connections >= 31)
-        assert listener.stats.open_connections <= 20
-        for sock in silent:
-            sock.close()
 
 
 def test_requests_in_a_row_without_waiting(web_config: WebConfig | None) -> None:
@@ -226,15 +80,18 @@ def test_odd_requests_are_answered_and_the_next_client_is_served(
         sock.close()
 
 
-def test_a_body_without_end_is_not_read(web_config: WebConfig | None) -> None:
-    head = b"POST /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    with listening(web_config=web_config) as listener:
-        sock = connect(listener)
-        sock.sendall(head)
-        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, as it happens
-            sock.sendall(chunk * 1000)
-        wait_until(lambda: listener.stats.open_connections == 0, 5)
+def test_no_thread_is_left_behind(tmp_path: Path) -> None:
+    users = f"basic_auth_users:\n  alice: {hashed('secret')}\n"
+    config = WebConfig(write_config(tmp_path, tls_section(), users))
+    before = threading.enumerate()
+    config.start()
+    with listening(web_config=config) as listener:
+        assert scrape(listener, auth=("alice", "secret")).content == BODY
+        names = {thread.name for thread in threading.enumerate()}
+        assert names >= {"z4j-web", "z4j-web-config", "z4j-passwords-1", "z4j-render-1"}
+        assert all(t.daemon for t in threading.enumerate() if t.name.startswith("z4j-"))
+    config.stop()
+    wait_until(lambda: {t for t in threading.enumerate() if t not in before} == set())
 
 
 def test_gzip_and_head(web_config: WebConfig | None) -> None:
@@ -325,8 +182,6 @@ def test_stop_does_not_wait_for_an_answer_without_end() -> None:
 
 
 def test_uvicorn_leaves_logging_and_signals_alone(caplog: pytest.LogCaptureFixture) -> None:
-    import signal
-
     before = signal.getsignal(signal.SIGTERM), logging.getLogger().handlers[:]
     with caplog.at_level(logging.INFO), listening() as listener:
         scrape(listener)
@@ -352,8 +207,6 @@ def test_requests_are_counted_by_path_and_code() -> None:
 
 
 def test_curl(web_config: WebConfig | None) -> None:
-    from tests.support.certs import certificates
-
     curl = require("curl")
     with listening(web_config=web_config) as listener:
         url = listener.url.replace("127.0.0.1", "localhost")

@@ -66,6 +66,10 @@ class Guard:
         self._bucket = TokenBucket(clock)
         self._passwords = Passwords()
 
+    def close(self) -> None:
+        """Let the password thread end."""
+        self._passwords.close()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let the application do it."""
         if scope["type"] != "http":
@@ -105,6 +109,10 @@ class Passwords:
         # The key makes the digests worthless to whoever should read this process's memory.
         self._secret = secrets.token_bytes(32)
         self._known: dict[bytes, None] = {}
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._workers.close()
 
     async def right(self, users: Mapping[str, bytes], user: str, password: bytes) -> bool:
         """Whether the password is that user's. Raises `BusyError` when too many wait."""

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from html import escape
 
 _STYLE = """
-:root { color-scheme: light dark; --line: light-dark(#d0d7de, #3d444d); }
+:root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 42rem; margin: 3rem auto; padding: 0 1rem; }
 h1 { font-size: 1.4rem; margin-bottom: 0; }
 p.version { margin-top: 0; opacity: .75; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .4rem 1.5rem; margin: 1.5rem 0; }
 dt { font-weight: 600; }
 dd { margin: 0; overflow-wrap: anywhere; }
-ul { list-style: none; padding: 0; border-top: 1px solid var(--line); }
-li { border-bottom: 1px solid var(--line); padding: .5rem 0; }
+ul { list-style: none; padding: 0; border-top: 1px solid #8886; }
+li { border-bottom: 1px solid #8886; padding: .5rem 0; }
 a { font-family: ui-monospace, monospace; }
-.ok::before { content: "\\25CF"; color: #1a7f37; margin-right: .4rem; }
-.bad::before { content: "\\25CF"; color: #cf222e; margin-right: .4rem; }
+.ok::before { content: "\\25CF"; color: #2da44e; margin-right: .4rem; }
+.bad::before { content: "\\25CF"; color: #e5534b; margin-right: .4rem; }
 """
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest())

@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Protocol
 
+import h11
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
@@ -50,11 +54,12 @@ class Listener:
         stats: WebStats | None = None,
     ) -> None:
         self.stats = stats if stats is not None else WebStats()
-        self._app = Guard(app, web_config, self.stats) if web_config else app
+        self._guard = Guard(app, web_config, self.stats) if web_config else None
+        self._app: App = self._guard or app
         self._address: Address = parse_address(address)
         self._name = name
         self._tls = web_config
-        self._limits = limits if limits is not None else Limits()
+        self._limits = _affordable(limits if limits is not None else Limits())
         self._sockets: list[socket.socket] = []
         self._bound: list[tuple[str, int]] = []
         self._thread: threading.Thread | None = None
@@ -128,6 +133,8 @@ class Listener:
             _LOGGER.exception("the %s listener ended with an error", self._name)
         finally:
             self._ready.set()
+            if self._guard is not None:
+                self._guard.close()
             for sock in self._sockets:
                 sock.close()
             loop.close()
@@ -188,7 +195,9 @@ async def _keep_date(state: ServerState) -> None:
 async def _drain(state: ServerState, table: ConnectionTable, deadline: float) -> None:
     """Let answers finish until the deadline (of the loop's clock), then cut off what is left."""
     for protocol in list(state.connections):
-        protocol.shutdown()
+        # A connection that is in no state to be closed in order is cut off below.
+        with suppress(h11.LocalProtocolError):
+            protocol.shutdown()
     loop = asyncio.get_running_loop()
     while state.tasks and loop.time() < deadline:
         await asyncio.sleep(0.02)
@@ -199,6 +208,17 @@ async def _drain(state: ServerState, table: ConnectionTable, deadline: float) ->
     for task in list(state.tasks):
         task.cancel()
     await asyncio.gather(*state.tasks, return_exceptions=True)
+
+
+def _affordable(limits: Limits) -> Limits:
+    """Lower the cap on connections to half the file descriptors that this process may open.
+
+    Without a descriptor, accept fails and asyncio stops accepting for a second.
+    """
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return limits
+    return replace(limits, open_connections=min(limits.open_connections, max(1, allowed // 2)))
 
 
 def _bound_to(sock: socket.socket) -> tuple[str, int]:

@@ -45,6 +45,8 @@ class DeadlineProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; the request's deadline runs from here."""
         self.connection.transport = transport
+        # TLS transports would take 512 KiB for each slow reader.
+        transport.set_write_buffer_limits(high=PIECE_BYTES)
         self.connection.enter(Phase.REQUEST)
         super().connection_made(transport)
 
@@ -62,6 +64,11 @@ class DeadlineProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP."""
         self.stats.add("malformed_requests")
+        if self.cycle is not None and not self.cycle.response_complete:
+            # Nonsense in the body of a request that is being answered: a second answer cannot be.
+            self.cycle.disconnected = True
+            self.connection.abort()
+            return
         self.connection.enter(Phase.RESPONSE)
         super().send_400_response(msg)
 

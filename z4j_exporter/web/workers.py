@@ -21,7 +21,7 @@ class Workers:
     """
 
     def __init__(self, *, threads: int, waiting: int, name: str) -> None:
-        self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._waiting = waiting
         self._threads = threads
         self._name = name
@@ -53,6 +53,11 @@ class Workers:
         finally:
             self._pending -= 1
 
+    def close(self) -> None:
+        """Let the threads end, each after the call that it has begun; does not wait."""
+        for _ in range(self._started):
+            self._queue.put(None)
+
     def _start_thread(self) -> None:
         self._started += 1
         threading.Thread(
@@ -60,8 +65,8 @@ class Workers:
         ).start()
 
     def _work(self) -> None:
-        while True:
-            self._queue.get()()
+        while (call := self._queue.get()) is not None:
+            call()
 
 
 def _post(
