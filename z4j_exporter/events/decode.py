@@ -16,7 +16,7 @@ import msgspec
 import yaml
 from msgspec import DecodeError, Struct, ValidationError, field
 
-from z4j_exporter.events.message import Framed, Message
+from z4j_exporter.events.message import OVERSIZED_CONTENT_TYPE, Framed, Message
 from z4j_exporter.events.model import (
     KNOWN_EVENT_TYPES,
     TASK_EVENT_TYPES,
@@ -262,7 +262,9 @@ def _load(framed: Framed) -> Any:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise RefusedError("malformed")  # aliases expand without bound, and Celery sends none
         return yaml.safe_load(text)
-    raise RefusedError("unknown_content_type")
+    raise RefusedError(
+        "too_large" if content_type == OVERSIZED_CONTENT_TYPE else "unknown_content_type"
+    )
 
 
 def _text(framed: Framed) -> str:

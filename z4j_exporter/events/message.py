@@ -11,6 +11,9 @@ class Framed(NamedTuple):
     content_encoding: str | None
 
 
+#: The content type of an empty message that stands for one its source found too large to keep.
+OVERSIZED_CONTENT_TYPE = "application/x-oversized"
+
 #: One message as it came from the broker: ``bytes`` is a kombu JSON envelope (Redis pub/sub:
 #: kombu/transport/redis.py ``_put_fanout``), ``Framed`` a bare body (AMQP, recordings).
 Message = bytes | Framed

@@ -197,7 +197,7 @@ EVENTS_DROPPED = _own(
     "reason",
 )
 EVENT_LAG = _own(
-    "event_lag_seconds", "histogram", "From the stamping of a message's newest event to its receipt.",
+    "event_lag_seconds", "histogram", "From the stamping of a message's last event to its receipt.",
     unit="seconds", buckets=LAG_BUCKETS,
 )  # fmt: skip
 BUFFER_BYTES = _own(

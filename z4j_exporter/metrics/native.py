@@ -111,7 +111,10 @@ class NativeProfile:
             self._workers.count(step.worker, kind)
         if step.repeat:
             return
-        key = (step.name, step.queue, step.worker) if self._with_worker else (step.name, step.queue)
+        key: tuple[str, ...] = (step.name, step.queue)
+        if self._with_worker:
+            # A client has a new nodename with every process: it would be a series each.
+            key = (*key, "" if kind == "sent" else step.worker)
         row = self._rows.get(key)
         if row is None:
             row = self._row(key)

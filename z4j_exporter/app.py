@@ -1,0 +1,195 @@
+"""The composition root: builds the parts, starts and stops them in order."""
+
+import gc
+import logging
+import time
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+
+from z4j_exporter import __version__
+from z4j_exporter.config import Settings
+from z4j_exporter.errors import ExporterError
+from z4j_exporter.events.decode import Decoder
+from z4j_exporter.metrics.exporter import OwnMetrics, OwnReadings
+from z4j_exporter.metrics.profiles import make_profile
+from z4j_exporter.metrics.registry import Registry, expose
+from z4j_exporter.metrics.store import FamilySnapshot
+from z4j_exporter.pipeline.applier import Applier
+from z4j_exporter.pipeline.buffer import Buffer
+from z4j_exporter.pipeline.reader import Reader
+from z4j_exporter.sources.open import open_source
+from z4j_exporter.track.cluster import Cluster
+from z4j_exporter.track.transitions import Emit
+from z4j_exporter.web.listener import Listener
+from z4j_exporter.web.pages import Pages, Readiness, create_app
+from z4j_exporter.web.reload import WebConfig
+from z4j_exporter.web.stats import WebStats
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that stopping may take in all, within what Kubernetes gives (30) by a good margin.
+STOP_SECONDS = 8.0
+#: Seconds a scrape waits for the applier to answer.
+_ANSWER_SECONDS = 8.0
+#: New container objects between two garbage collections. What the tracker keeps is hidden from
+#: the collector, and what an event makes is freed at once: to look often finds nothing.
+_GC_THRESHOLD = 50_000
+
+
+class Exporter:
+    """The running exporter: a source, its reader and applier, and the listener.
+
+    Raises ExporterError from the constructor and ``start`` when the settings cannot work.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.source = open_source(settings)
+        self._profile = make_profile(settings)
+        self._registry = Registry(self._profile, OwnMetrics(self._profile.store))
+        self._decoder = Decoder(max_message_bytes=settings.max_message_bytes)
+        self._buffer = Buffer(settings.buffer_bytes, monotonic=time.monotonic, wall=time.time)
+        self._reader = Reader(self.source, self._buffer, on_connected=self._resume)
+        self._applier = Applier(
+            self._buffer,
+            self._decoder,
+            self._make_cluster,
+            [self._profile],
+            lag=self._registry.own.lag,
+            is_connected=lambda: self._reader.connected or self._reader.ended,
+        )
+        self._stats = WebStats()
+        self._web_config = (
+            WebConfig(settings.web_config_file, self._stats) if settings.web_config_file else None
+        )
+        self._stopping = False
+        pages = Pages(
+            exposition=self.exposition,
+            healthy=self.healthy,
+            ready=self.ready,
+            version=__version__,
+            source=self.source.location,
+        )
+        self._listener = Listener(
+            create_app(pages, self._stats),
+            settings.listen_address,
+            web_config=self._web_config,
+            stats=self._stats,
+        )
+        self._celery_version = _version_of("celery")
+
+    def _make_cluster(self, emit: Emit) -> Cluster:
+        settings = self.settings
+        return Cluster(
+            emit,
+            max_tasks=settings.max_tasks,
+            give_up_seconds=settings.task_give_up_seconds,
+            worker_timeout_seconds=settings.worker_timeout,
+            worker_forget_seconds=settings.purge_offline_worker_metrics,
+        )
+
+    # -- life ----------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as ``http://localhost:9808``."""
+        return self._listener.url
+
+    @property
+    def fatal(self) -> ExporterError | None:
+        """An error that ended the source for good."""
+        return self._reader.fatal
+
+    def start(self) -> None:
+        """Listen first, so that a probe sees a process that starts; then connect."""
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD, 20, 100)
+        self._listener.start()
+        self._applier.start()
+        self._reader.start()
+
+    def stop(self) -> None:
+        """Stop in order: not ready, no more reading, apply what was read, stop serving."""
+        self._stopping = True
+        deadline = time.monotonic() + STOP_SECONDS
+        self._reader.stop()
+        # A connection attempt to a broker that hangs may take longer; it is given up.
+        self._reader.join(min(1.5, STOP_SECONDS))
+        self._applier.stop()
+        self._applier.join(max(0.1, deadline - time.monotonic() - 2.0))
+        if self._applier.is_alive():
+            logger.warning("%d bytes of events were not applied", self._buffer.size_bytes)
+        self._listener.stop(max(0.5, deadline - time.monotonic()))
+
+    # -- what the pages show -------------------------------------------------------------------
+
+    def exposition(self, accept: str, names: list[str], scraper: str = "") -> tuple[str, bytes]:
+        """Return content type and body of /metrics."""
+
+        def take() -> list[FamilySnapshot]:
+            return self._applier.ask(lambda: self._collect(scraper), _ANSWER_SECONDS)
+
+        return expose(take, accept, names)
+
+    def healthy(self) -> Readiness:
+        """Say whether the process does its work, whatever the broker does."""
+        if not self._applier.is_alive() and not self._stopping:
+            return Readiness(False, "The applier thread has ended; the log says why.")
+        if self._reader.fatal is not None:
+            return Readiness(False, self._reader.fatal.message)
+        if not self._reader.is_alive() and not self._reader.ended and not self._stopping:
+            return Readiness(False, "The reader thread has ended; the log says why.")
+        return Readiness(True, "Healthy.")
+
+    def ready(self) -> Readiness:
+        """Say whether events come in."""
+        if self._stopping:
+            return Readiness(False, "The exporter is stopping.")
+        if self._reader.ended:
+            return Readiness(True, "The recording was read to its end.")
+        if not self._reader.connected:
+            return Readiness(False, f"Not connected: {self._reader.reason}.")
+        return Readiness(True, f"Connected to {self.source.location}.")
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        now = time.monotonic()
+        self._applier.post(lambda: self._applier.cluster.resume(now))
+
+    def _collect(self, scraper: str) -> list[FamilySnapshot]:
+        return self._registry.collect(self._applier.cluster, self._readings(), time.time(), scraper)
+
+    def _readings(self) -> OwnReadings:
+        cluster, stats = self._applier.cluster, self._stats
+        return OwnReadings(
+            source=self.source.system,
+            profile=self._profile.name,
+            celery_version=self._celery_version,
+            connected=self._reader.connected,
+            connections=self._reader.connections,
+            gaps=self._reader.gaps,
+            dropped_messages=self._buffer.dropped,
+            buffer_bytes=self._buffer.size_bytes,
+            tracked_tasks=len(cluster.tasks.table),
+            duplicates=cluster.tasks.duplicates,
+            late=cluster.tasks.late,
+            events=cluster.events,
+            refused=self._decoder.refused,
+            evictions=Counter(cluster.tasks.table.evictions),
+            series_dropped=self._profile.store.dropped,
+            sink_errors=self._applier.errors,
+            http_requests=stats.requests_snapshot(),
+            http_auth_failures=stats.auth_failures,
+            http_slow_closed=stats.slow_connections_closed + stats.evicted_connections,
+            web_reloads_ok=stats.reloads_ok,
+            web_reloads_failed=stats.reloads_failed,
+        )
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

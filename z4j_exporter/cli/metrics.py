@@ -1,0 +1,52 @@
+"""The command ``z4j-exporter metrics``: the catalogue of families."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from z4j_exporter.config import Settings
+from z4j_exporter.metrics.catalogue import EXPORTER_FAMILIES
+from z4j_exporter.metrics.profiles import make_profile
+from z4j_exporter.metrics.store import Family
+
+
+@click.command()
+@click.option(
+    "--metrics-profile",
+    "profile",
+    type=click.Choice(["native", "celery-exporter", "flower"]),
+    default="native",
+    show_default=True,
+    help="Whose names to list.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown"]),
+    default="table",
+    show_default=True,
+    help="For a terminal, or for a document.",
+)
+def metrics(profile: str, form: str) -> None:
+    """List every metric family: its name, type, labels and meaning."""
+    settings = Settings.model_validate({"metrics_profile": profile})
+    families = [*make_profile(settings).families(), *EXPORTER_FAMILIES]
+    if form == "markdown":
+        click.echo(markdown(families))
+        return
+    table = Table(show_edge=False, pad_edge=False)
+    for title in ("family", "type", "labels", "meaning"):
+        table.add_column(title, overflow="fold", no_wrap=title == "family")
+    for family in families:
+        table.add_row(family.name, family.type, ", ".join(family.labels), family.help)
+    Console(soft_wrap=False).print(table)
+
+
+def markdown(families: list[Family]) -> str:
+    """Return the families as a Markdown table."""
+    lines = ["| family | type | labels | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{f.name}` | {f.type} | {', '.join(f'`{label}`' for label in f.labels)} | {f.help} |"
+        for f in families
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,247 @@
+"""All settings, as one typed model: what the command line, environment and file set.
+
+Each field is an option of ``z4j-exporter run`` (``--broker-url``), an environment variable
+(``Z4J_EXPORTER_BROKER_URL``; for a secret also ``…_FILE``) and a key of the configuration file
+(``broker_url``). What was set wins in that order; then the Celery application, then the default.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from z4j_exporter.errors import ConfigError, FileError
+
+ENVIRONMENT_PREFIX = "Z4J_EXPORTER_"
+
+#: The port that Prometheus's list of default ports gives to a Celery exporter.
+DEFAULT_LISTEN_ADDRESS = ":9808"
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Profile = Literal["native", "celery-exporter", "flower"]
+
+
+def _secret(description: str, default: Any = None) -> Any:
+    return Field(default, description=description, json_schema_extra={"secret": True}, repr=False)
+
+
+class Settings(BaseModel):
+    """Settings of the exporter; immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # where events come from
+    broker_url: str | None = _secret(
+        "The broker: redis://, rediss://, redis+socket://, sentinel://, amqp://, amqps://, or "
+        "another transport of kombu's. Several, for failover, are separated by semicolons."
+    )
+    app: str | None = Field(
+        None,
+        description="The Celery application, module:attribute: broker, transport options, TLS and "
+        "event settings are taken from it where they are not set here.",
+    )
+    recording: Path | None = Field(
+        None, description="Read events from a recording (JSON lines) instead of a broker."
+    )
+    broker_transport_options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Transport options as in Celery's broker_transport_options, KEY=VALUE: "
+        "fanout_prefix, global_keyprefix, master_name, sentinel_kwargs, …",
+        json_schema_extra={"option": "broker-transport-option"},
+    )
+    broker_ssl_options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="TLS options as in Celery's broker_use_ssl, KEY=VALUE: ssl_ca_certs, "
+        "ssl_certfile, ssl_keyfile, ssl_cert_reqs (Redis); ca_certs, certfile, keyfile, … (AMQP).",
+        json_schema_extra={"option": "broker-ssl-option"},
+    )
+    event_exchange: str = Field("celeryev", description="Celery's event_exchange.")
+    event_queue_prefix: str = Field("celeryev", description="Celery's event_queue_prefix (AMQP).")
+    event_queue_exclusive: bool = Field(
+        True,
+        description="Whether the event queue is exclusive (AMQP); RabbitMQ 4.3 refuses transient "
+        "queues that are not.",
+    )
+    event_queue_durable: bool = Field(
+        False, description="Whether the event queue is durable (AMQP); not with exclusive."
+    )
+    event_queue_ttl: Seconds | None = Field(
+        60.0, description="Seconds an event may wait in the queue (AMQP)."
+    )
+    event_queue_expires: Seconds | None = Field(
+        60.0, description="Seconds without a consumer after which the queue goes (AMQP)."
+    )
+
+    # serving
+    listen_address: str = Field(
+        DEFAULT_LISTEN_ADDRESS, description="Where to serve: HOST:PORT, :PORT or unix:/path."
+    )
+    web_config_file: Path | None = Field(
+        None, description="TLS, client certificates and users, in exporter-toolkit's format."
+    )
+
+    # naming
+    metrics_profile: Profile = Field(
+        "native", description="Names and labels: native, or those of celery-exporter or flower."
+    )
+    task_worker_label: bool = Field(
+        False, description="Give native task metrics a worker label (many more series)."
+    )
+    task_label_allow: list[str] = Field(
+        default_factory=list,
+        description="Regular expression: only matching tasks get series of their own.",
+    )
+    task_label_deny: list[str] = Field(
+        default_factory=list,
+        description="Regular expression: matching tasks are counted as __filtered__.",
+    )
+    worker_label_rewrite: list[str] = Field(
+        default_factory=list,
+        description=r"PATTERN=REPLACEMENT for worker labels, such as '(.*)@web-.*=\1@web'.",
+    )
+    max_series: int = Field(10_000, ge=1, description="Series that one metric family may have.")
+    buckets: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict,
+        description="Histogram buckets of a family: celery_task_runtime_seconds=0.1,1,10.",
+    )
+    default_queue_name: str = Field(
+        "celery", description="queue_name where it is unknown (profile celery-exporter)."
+    )
+    metric_prefix: str = Field(
+        "celery_",
+        pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$",
+        description="Prefix of the names of the celery-exporter profile.",
+    )
+    static_labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="KEY=VALUE on every series (profile celery-exporter).",
+        json_schema_extra={"option": "static-label"},
+    )
+    generic_hostname_task_sent_metric: bool = Field(
+        False, description="hostname=generic on task_sent (profile celery-exporter)."
+    )
+    generic_hostname_worker_task_metric: bool = Field(
+        False, description="hostname=generic on workers' task metrics (profile celery-exporter)."
+    )
+
+    # tracking
+    max_tasks: int = Field(
+        100_000, ge=100, description="Tasks remembered; the oldest finished ones go first."
+    )
+    task_give_up_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        86_400.0, description="Seconds without an event after which a task is given up."
+    )
+    worker_timeout: Seconds = Field(
+        60.0, description="Seconds without a heartbeat until a worker counts as down; 0: never."
+    )
+    purge_offline_worker_metrics: Seconds = Field(
+        1800.0, description="Seconds that a worker which is down keeps its series; 0: for ever."
+    )
+
+    # limits
+    buffer_bytes: int = Field(
+        256 * 1024 * 1024, ge=1024 * 1024, description="Bytes of events that may wait in memory."
+    )
+    max_message_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, description="Bytes of one message; larger ones are refused."
+    )
+
+    # logging
+    log_format: Literal["text", "json"] = Field("text", description="Format of log lines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least level that is logged."
+    )
+
+    @field_validator("buckets")
+    @classmethod
+    def _check_buckets(cls, value: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        for family, bounds in value.items():
+            finite = [b for b in bounds if not math.isinf(b)]
+            if not finite or sorted(set(finite)) != finite or any(map(math.isnan, bounds)):
+                raise ValueError(f"buckets of {family} must be finite numbers that increase")
+        return {
+            family: tuple(b for b in bounds if not math.isinf(b))
+            for family, bounds in value.items()
+        }
+
+    @field_validator("static_labels")
+    @classmethod
+    def _check_static_labels(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not name.isidentifier() or not name.isascii() or name.startswith("__"):
+                raise ValueError(f"{name!r} is not a label name")
+        return value
+
+
+def option_name(field: str) -> str:
+    """Return the command-line option of a field, without its dashes."""
+    extra = Settings.model_fields[field].json_schema_extra
+    named = extra.get("option") if isinstance(extra, dict) else None
+    return str(named) if named else field.replace("_", "-")
+
+
+def is_secret(field: str) -> bool:
+    """Return whether a field may hold a password, so that it may come from a file."""
+    extra = Settings.model_fields[field].json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("secret"))
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a configuration file (YAML; JSON is YAML too).
+
+    Raises FileError when it cannot be read, ConfigError when it is not a mapping of settings.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise FileError(f"the configuration file {path} cannot be read: {reason}") from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"the configuration file {path} is not YAML{where}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(
+            f"the configuration file {path} is not a mapping of settings",
+            hint="Write lines such as broker_url: redis://localhost/0",
+        )
+    for key in content:
+        if key not in Settings.model_fields:
+            raise ConfigError(
+                f"the configuration file {path} has an unknown setting {key[:60]!r}",
+                hint="z4j-exporter run --help lists all settings.",
+            )
+    return content
+
+
+def build_settings(*layers: Mapping[str, Any]) -> Settings:
+    """Merge layers, later ones winning, and check the result.
+
+    Mappings inside (transport options, buckets, …) are merged key by key.
+    Raises ConfigError that names the setting, never its value: it may be a secret.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            known = merged.get(key)
+            if isinstance(known, Mapping) and isinstance(value, Mapping):
+                merged[key] = {**known, **value}
+            else:
+                merged[key] = value
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else "settings"
+        option = f"--{option_name(field)}" if field in Settings.model_fields else field
+        raise ConfigError(
+            f"{option}: {first['msg'].removeprefix('Value error, ')}",
+            hint=f"Set by {option}, {ENVIRONMENT_PREFIX}{field.upper()} or {field} in the file.",
+        ) from None

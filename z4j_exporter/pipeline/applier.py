@@ -1,0 +1,182 @@
+"""The applier thread: takes messages from the buffer, decodes and applies them.
+
+It alone touches the tracker and the sinks. Whoever wants to know something of them, a scrape for
+one, asks it to answer between two batches: no locks, and never half a batch.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Protocol, TypeVar
+
+from z4j_exporter.events.decode import Decoder
+from z4j_exporter.events.message import Message
+from z4j_exporter.pipeline.buffer import Buffer
+from z4j_exporter.track.cluster import Cluster
+from z4j_exporter.track.transitions import Transition
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between looks at what time alone changes (workers that fall silent, …).
+TICK_SECONDS = 1.0
+#: Seconds it lets messages gather after the first one, for one wake-up to serve many.
+GATHER_SECONDS = 0.02
+#: Messages applied in a row before questions are answered: about 5 ms of work.
+_SLICE_MESSAGES = 512
+#: Seconds between two log lines about the same failing part.
+_LOG_EVERY_SECONDS = 60.0
+
+Answer = TypeVar("Answer")
+
+
+class Sink(Protocol):
+    """Takes transitions. One that raises is counted, and the others go on."""
+
+    name: str
+
+    def take(self, transition: Transition) -> None:
+        """Take one transition."""
+
+
+class Applier(threading.Thread):
+    """Owns the tracker and the sinks.
+
+    ``make_cluster`` gets the function that hands transitions to the sinks. ``lag`` gets the
+    seconds from the stamping of each message's last event to its receipt.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        decoder: Decoder,
+        make_cluster: Callable[[Callable[[Transition], None]], Cluster],
+        sinks: Sequence[Sink],
+        *,
+        lag: Callable[[float], None] = lambda _seconds: None,
+        is_connected: Callable[[], bool] = lambda: True,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(name="applier", daemon=True)
+        self._buffer = buffer
+        self._decoder = decoder
+        self._sinks = list(sinks)
+        self._lag = lag
+        self._is_connected = is_connected
+        self._monotonic = monotonic
+        self._stopping = False
+        self._questions: deque[tuple[Callable[[], object], Future[object]]] = deque()
+        self._asked = threading.Event()
+        self._next_tick = 0.0
+        self._logged: dict[str, float] = {}
+        self.cluster = make_cluster(self._emit)
+        #: Transitions a sink failed on, by sink; ``tracker`` for events the tracker failed on.
+        self.errors: Counter[str] = Counter({sink.name: 0 for sink in self._sinks})
+
+    # -- other threads -------------------------------------------------------------------------
+
+    def ask(self, question: Callable[[], Answer], timeout_seconds: float = 10.0) -> Answer:
+        """Run a question in the applier's thread and return its answer.
+
+        Raises what the question raises, TimeoutError when no answer comes in time, RuntimeError
+        when the thread has ended.
+        """
+        if not self.is_alive():
+            raise RuntimeError("the applier thread is not running")
+        future: Future[object] = Future()
+        self._questions.append((question, future))
+        self._asked.set()
+        self._buffer.filled.set()
+        return future.result(timeout_seconds)  # type: ignore[return-value]  # the question's own answer
+
+    def post(self, order: Callable[[], object]) -> None:
+        """Run something in the applier's thread, soon, without waiting for it."""
+        self._questions.append((order, Future()))
+        self._asked.set()
+        self._buffer.filled.set()
+
+    def stop(self) -> None:
+        """Ask the thread to end after it applied all that the buffer holds."""
+        self._stopping = True
+        self._asked.set()
+        self._buffer.filled.set()
+
+    # -- the thread ----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Apply until stopped and the buffer is empty."""
+        filled = self._buffer.filled
+        while not self._stopping:
+            if filled.wait(TICK_SECONDS):
+                filled.clear()
+                self._asked.wait(GATHER_SECONDS)
+            self._work()
+        self._work()
+        self._guarded("tracker", self.cluster.flush)
+        self._answer()
+
+    def _work(self) -> None:
+        """Apply what is there, answering questions and keeping time as it goes."""
+        self._keep_time()
+        while (batch := self._buffer.take()) is not None:
+            messages = batch.messages
+            for start in range(0, len(messages), _SLICE_MESSAGES):
+                self._apply(
+                    messages[start : start + _SLICE_MESSAGES], batch.received, batch.received_wall
+                )
+                self._keep_time()
+        self._answer()
+
+    def _apply(self, messages: Sequence[Message], received: float, wall: float) -> None:
+        decode = self._decoder.decode
+        apply = self.cluster.apply
+        for message in messages:
+            try:
+                events = decode(message)
+                for event in events:
+                    apply(event, received, wall)
+                if events:
+                    self._lag(wall - events[-1].timestamp)
+            except Exception:  # noqa: BLE001  # one bad message must not take the thread with it
+                self._failed("tracker")
+
+    def _keep_time(self) -> None:
+        if self._asked.is_set():
+            self._answer()
+        now = self._monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_SECONDS
+            self._guarded("tracker", lambda: self.cluster.tick(now, connected=self._is_connected()))
+
+    def _answer(self) -> None:
+        self._asked.clear()
+        while self._questions:
+            question, future = self._questions.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(question())
+            except Exception as error:  # noqa: BLE001  # handed to whoever asked
+                future.set_exception(error)
+
+    def _emit(self, transition: Transition) -> None:
+        for sink in self._sinks:
+            try:
+                sink.take(transition)
+            except Exception:  # noqa: BLE001  # a sink that fails is isolated
+                self._failed(sink.name)
+
+    def _guarded(self, part: str, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except Exception:  # noqa: BLE001  # time must go on
+            self._failed(part)
+
+    def _failed(self, part: str) -> None:
+        self.errors[part] += 1
+        now = self._monotonic()
+        if now - self._logged.get(part, float("-inf")) >= _LOG_EVERY_SECONDS:
+            self._logged[part] = now
+            logger.exception("%s failed (this is a bug; told once a minute)", part)

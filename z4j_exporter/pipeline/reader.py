@@ -1,0 +1,134 @@
+"""The reader thread: connects, reads into the buffer, connects again; nothing else."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from z4j_exporter.errors import EndOfStreamError, ExporterError, SourceLostError
+from z4j_exporter.pipeline.buffer import Buffer
+from z4j_exporter.sources.base import Session, Source
+
+logger = logging.getLogger(__name__)
+
+#: Seconds one read waits at the most: how soon the thread sees that it should stop.
+READ_TIMEOUT_SECONDS = 0.5
+#: Seconds before the first new attempt; it doubles with each one that fails.
+FIRST_DELAY_SECONDS = 0.5
+#: Seconds between attempts at the most.
+MAX_DELAY_SECONDS = 15.0
+#: Seconds a connection must have lasted for the delays to start anew.
+STABLE_SECONDS = 10.0
+#: Bytes: a read of less shows that the thread is ahead of the broker …
+_SMALL_READ_BYTES = 32 * 1024
+#: … so that it may pause for these seconds, for one wake-up to serve many messages.
+_PAUSE_SECONDS = 0.005
+
+
+class Reader(threading.Thread):
+    """Keeps a source connected for ever, and its messages flowing into the buffer.
+
+    ``on_connected`` is called, in this thread, after each connection. Attributes are written by
+    this thread only and may be read by any.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        buffer: Buffer,
+        *,
+        on_connected: Callable[[], None] = lambda: None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(name="reader", daemon=True)
+        self.source = source
+        self._buffer = buffer
+        self._on_connected = on_connected
+        self._jitter = jitter
+        self._stopping = threading.Event()
+        self.connected = False
+        #: Why it is not connected, for people.
+        self.reason = "not connected yet"
+        #: Connections made.
+        self.connections = 0
+        #: Times that events may have been missed: each loss of a connection.
+        self.gaps = 0
+        #: The recording has been read to its end.
+        self.ended = False
+        #: An error that no new attempt can mend.
+        self.fatal: ExporterError | None = None
+
+    def stop(self) -> None:
+        """Ask the thread to end; it does within about READ_TIMEOUT_SECONDS."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Connect and read until stopped."""
+        failures = 0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                session = self.source.connect()
+            except SourceLostError as error:
+                self._lost(error)
+            except ExporterError as error:
+                self.fatal, self.reason = error, error.message
+                logger.error("%s: %s", self.source.location, error.message)
+                return
+            except Exception as error:  # a driver's own surprise must not end the thread
+                logger.exception("connecting to %s failed", self.source.location)
+                self._lost(SourceLostError(f"unexpected {type(error).__name__}"))
+            else:
+                self._read(session)
+                if self.ended:
+                    return
+            if time.monotonic() - started >= STABLE_SECONDS:
+                failures = 0
+            failures += 1
+            self._stopping.wait(delay_seconds(failures, self._jitter()))
+        self.reason = "stopped"
+
+    def _read(self, session: Session) -> None:
+        self.connections += 1
+        self.connected = True
+        self.reason = ""
+        logger.info("connected to %s", self.source.location)
+        self._on_connected()
+        try:
+            while not self._stopping.is_set():
+                messages, size = session.read(READ_TIMEOUT_SECONDS)
+                if messages:
+                    self._buffer.put(messages, size)
+                    if size < _SMALL_READ_BYTES:
+                        time.sleep(_PAUSE_SECONDS)
+        except EndOfStreamError:
+            self.ended = True
+            self.reason = "the recording has ended"
+            logger.info("%s: read to its end", self.source.location)
+        except SourceLostError as error:
+            self.gaps += 1
+            self._lost(error)
+        except Exception as error:  # a driver's own surprise must not end the thread
+            self.gaps += 1
+            logger.exception("reading from %s failed", self.source.location)
+            self._lost(SourceLostError(f"unexpected {type(error).__name__}"))
+        finally:
+            self.connected = False
+            session.close()
+
+    def _lost(self, error: SourceLostError) -> None:
+        self.connected = False
+        if error.message != self.reason:  # say each state once, not at every attempt
+            self.reason = error.message
+            logger.warning("%s: %s; trying again", self.source.location, error.message)
+
+
+def delay_seconds(failures: int, jitter: float) -> float:
+    """Return how long to wait before an attempt, after this many failures.
+
+    Doubles up to a cap; ``jitter`` (0 to 1) takes up to half of it away, so that exporters which
+    lost one broker together do not come back together.
+    """
+    delay = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(failures - 1, 10))
+    return delay * (1.0 - jitter / 2.0)

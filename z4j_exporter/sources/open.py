@@ -1,0 +1,78 @@
+"""Chooses the source that the settings ask for."""
+
+from collections.abc import Callable
+from typing import Any
+
+from z4j_exporter.config import Settings
+from z4j_exporter.errors import ConfigError
+from z4j_exporter.sources.amqp import AmqpSource
+from z4j_exporter.sources.base import Source
+from z4j_exporter.sources.kombu import KombuSource, check_transport
+from z4j_exporter.sources.recording import RecordingSource
+from z4j_exporter.sources.redis import RedisSource
+
+
+def open_source(settings: Settings) -> Source:
+    """Return the source for the settings; it is not connected yet.
+
+    Raises ConfigError or BrokerUrlError when there is none.
+    """
+    if settings.recording is not None:
+        return RecordingSource(settings.recording)
+    if not settings.broker_url:
+        raise ConfigError(
+            "no broker is configured",
+            hint="Give --broker-url URL, -A module:app or Z4J_EXPORTER_BROKER_URL.",
+        )
+    return _BY_KIND[check_transport(settings.broker_url)](settings, settings.broker_url)
+
+
+def _redis(settings: Settings, url: str) -> Source:
+    return RedisSource(
+        [single for single in url.split(";") if single],
+        event_exchange=settings.event_exchange,
+        transport_options=settings.broker_transport_options,
+        ssl_options=_ssl(settings),
+    )
+
+
+def _amqp(settings: Settings, url: str) -> Source:
+    return AmqpSource(
+        url,
+        event_exchange=settings.event_exchange,
+        event_queue_prefix=settings.event_queue_prefix,
+        queue_ttl_seconds=settings.event_queue_ttl,
+        queue_expires_seconds=settings.event_queue_expires,
+        exclusive=settings.event_queue_exclusive,
+        durable=settings.event_queue_durable,
+        ssl=_ssl(settings),
+        max_message_bytes=settings.max_message_bytes,
+    )
+
+
+def _kombu(settings: Settings, url: str) -> Source:
+    return KombuSource(
+        url,
+        transport_options=settings.broker_transport_options,
+        ssl=_ssl(settings),
+        event_exchange=settings.event_exchange,
+        event_queue_prefix=settings.event_queue_prefix,
+        queue_ttl_seconds=settings.event_queue_ttl,
+        queue_expires_seconds=settings.event_queue_expires,
+    )
+
+
+def _ssl(settings: Settings) -> dict[str, Any] | bool | None:
+    """Return TLS options; ``enabled=true`` alone asks for TLS with nothing special."""
+    options = dict(settings.broker_ssl_options)
+    if not options:
+        return None
+    enabled = options.pop("enabled", True)
+    return options or bool(enabled)
+
+
+_BY_KIND: dict[str, Callable[[Settings, str], Source]] = {
+    "redis": _redis,
+    "amqp": _amqp,
+    "kombu": _kombu,
+}
