@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 
 from z4j_exporter.demo.live import LineView, LiveView, View, line
 from z4j_exporter.demo.overview import Observer
@@ -74,14 +75,17 @@ def _start(stage: Stage, options: DemoOptions, console: Console) -> None:
     stage.start_broker()
     refusal = stage.start_exporter(options.listen_address)
     if refusal is not None:
-        console.print(f"{refusal.message} The demo took a free port instead.", style="yellow")
+        message = f"{refusal.message} The demo took a free port instead."
+        console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
     stage.start_workers(options.workers)
     stage.start_traffic(options.rate)
     console.print(f"Open {_addresses(stage.url)}", highlight=False, soft_wrap=True)
 
 
 def _addresses(url: str) -> str:
-    return f"[bold]{url}/[/bold]  metrics: [bold]{url}/metrics[/bold]"
+    # An IPv6 address has brackets, as markup has.
+    base = escape(url)
+    return f"[bold]{base}/[/bold]  metrics: [bold]{base}/metrics[/bold]"
 
 
 def _show_live(stage: Stage, duration_seconds: float | None, console: Console) -> None:
@@ -111,7 +115,8 @@ def _show_once(stage: Stage, deadline_seconds: float, console: Console) -> None:
                 _print_proof(transition, seen, console)
         waited_for = still_missing
         if not waited_for:
-            console.print(f"All {len(TRANSITIONS)} transitions have shown on {stage.url}/metrics.")
+            done = f"All {len(TRANSITIONS)} transitions have shown on {stage.url}/metrics."
+            console.print(done, markup=False, highlight=False, soft_wrap=True)
             return
     raise DemoError(
         f"{len(waited_for)} of {len(TRANSITIONS)} transitions have not shown on /metrics"

@@ -1,0 +1,63 @@
+"""The options of ``z4j-exporter demo``."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from z4j_exporter.app import Exporter
+from z4j_exporter.cli import demo as command
+from z4j_exporter.demo.run import DemoOptions
+from z4j_exporter.demo.stage import BuildExporter
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[DemoOptions]:
+    """The options that the command hands on."""
+    seen: list[DemoOptions] = []
+
+    def run_demo(options: DemoOptions, _build: BuildExporter, _console: Console) -> None:
+        seen.append(options)
+
+    monkeypatch.setattr(command, "run_demo", run_demo)
+    return seen
+
+
+def test_without_options_it_runs_until_somebody_ends_it(given: list[DemoOptions]) -> None:
+    assert CliRunner().invoke(command.demo, []).exit_code == 0
+    assert given == [DemoOptions(listen_address="127.0.0.1:9808", rate=15.0, workers=2)]
+
+
+def test_every_option_is_handed_on(given: list[DemoOptions], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    line = ["--duration", "5", "--once", "--listen-address", ":0", "--rate", "3.5"]
+    line += ["--workers", "4", "--log-file", str(log)]
+    assert CliRunner().invoke(command.demo, line).exit_code == 0
+    assert given == [
+        DemoOptions(
+            listen_address=":0",
+            rate=3.5,
+            workers=4,
+            duration_seconds=5.0,
+            once=True,
+            log_file=log,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", [["--duration", "0"], ["--rate", "0"], ["--workers", "1"], ["--log-file", "/"]]
+)
+def test_what_makes_no_sense_is_a_usage_error(given: list[DemoOptions], line: list[str]) -> None:
+    result = CliRunner().invoke(command.demo, line)
+    assert result.exit_code == 2
+    assert line[0] in result.output
+    assert given == []
+
+
+def test_the_exporter_is_the_one_that_run_starts() -> None:
+    exporter = command._build_exporter("redis+socket:///nowhere.sock", "127.0.0.1:0")
+    assert isinstance(exporter, Exporter)
+    assert exporter.settings.broker_url == "redis+socket:///nowhere.sock"
+    assert exporter.settings.listen_address == "127.0.0.1:0"

@@ -1,0 +1,84 @@
+"""The command ``z4j-exporter demo``: everything to be seen, nothing to be installed."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from z4j_exporter.app import Exporter
+from z4j_exporter.config import build_settings
+from z4j_exporter.demo.run import ONCE_SECONDS, DemoOptions, run_demo
+from z4j_exporter.demo.stage import RunningExporter
+from z4j_exporter.demo.workers import FEWEST_WORKERS
+
+
+@click.command()
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End after that many seconds instead of running until Ctrl-C.",
+)
+@click.option(
+    "--once",
+    is_flag=True,
+    help="End with exit code 0 as soon as every transition of a task has shown on /metrics,"
+    f" and with another one after {ONCE_SECONDS:g} seconds (or --duration) if one has not.",
+)
+@click.option(
+    "--listen-address",
+    default="127.0.0.1:9808",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to serve /metrics. If the port is taken, the demo takes a free one and says so.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0.1, max=1000),
+    default=15.0,
+    show_default=True,
+    metavar="TASKS/S",
+    help="How many tasks to call a second.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=FEWEST_WORKERS, max=32),
+    default=FEWEST_WORKERS,
+    show_default=True,
+    metavar="N",
+    help="How many Celery workers to start.",
+)
+@click.option(
+    "--log-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep the logs of the broker, the workers and the exporter in this file.",
+)
+def demo(
+    duration: float | None,
+    once: bool,
+    listen_address: str,
+    rate: float,
+    workers: int,
+    log_file: Path | None,
+) -> None:
+    """Show the exporter at work, with a broker and Celery workers of its own.
+
+    Starts an embedded broker, real worker processes and a sample application whose tasks
+    succeed, fail, are retried, rejected, revoked and lost; then the exporter, and a live view
+    of its metrics. Ctrl-C ends all of it. Needs the extra: pip install 'z4j-exporter[demo]'
+    """
+    options = DemoOptions(
+        listen_address=listen_address,
+        rate=rate,
+        workers=workers,
+        duration_seconds=duration,
+        once=once,
+        log_file=log_file,
+    )
+    run_demo(options, _build_exporter, Console())
+
+
+def _build_exporter(broker_url: str, listen_address: str) -> RunningExporter:
+    settings = {"broker_url": broker_url, "listen_address": listen_address}
+    return Exporter(build_settings(settings))
