@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +16,9 @@ from tests.support import servers
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import Rabbit, Vhost
 from z4j_exporter.errors import SourceLostError
+from z4j_exporter.events.message import OVERSIZED_CONTENT_TYPE, Framed
 from z4j_exporter.sources.amqp import AmqpSource
-from z4j_exporter.sources.amqp_frames import OVERSIZED_CONTENT_TYPE
-from z4j_exporter.sources.base import Framed, Session
+from z4j_exporter.sources.base import Session
 
 #: Real seconds; a heartbeat that makes half-open connections show soon.
 SHORT_HEARTBEAT_SECONDS = 1
@@ -184,8 +185,8 @@ def refused(source: AmqpSource) -> SourceLostError:
 def test_a_wrong_password(vhost: Vhost) -> None:
     error = refused(AmqpSource(vhost.url_at(vhost.port, password="wr0ng")))
     assert "refused the login of user 'guest'" in error.message
-    assert "password" in error.hint
-    assert "wr0ng" not in error.message + error.hint
+    assert "check user and password" in error.message
+    assert "wr0ng" not in error.message
 
 
 def test_an_unknown_vhost(vhost: Vhost) -> None:
@@ -200,7 +201,7 @@ def test_a_user_without_permissions(rabbit: Rabbit, vhost: Vhost) -> None:
     error = refused(AmqpSource(url))
     assert "user 'watcher' lacks a permission" in error.message
     assert "celeryev" in error.message
-    assert "set_permissions" in error.hint
+    assert "set_permissions" in error.message
     assert "pa/ss" not in error.message
 
 
@@ -209,24 +210,30 @@ def test_an_exchange_declared_otherwise(vhost: Vhost) -> None:
         channel.exchange_declare("celeryev", "fanout", durable=True, auto_delete=False)
     error = refused(AmqpSource(vhost.url))
     assert "declared otherwise" in error.message
-    assert "event_exchange" in error.hint
+    assert "event_exchange" in error.message
 
 
 def test_nobody_listens() -> None:
     error = refused(AmqpSource(f"amqp://127.0.0.1:{servers.free_port()}"))
-    assert "cannot connect" in error.message
-    assert "RabbitMQ runs there" in error.hint
+    assert "cannot connect: [Errno 111] Connection refused" in error.message
 
 
-def test_a_server_that_is_not_rabbitmq(valkey: servers.Redis) -> None:
-    assert refused(AmqpSource(f"amqp://127.0.0.1:{valkey.port}/?connect_timeout=1")).message
+def test_a_server_that_does_not_speak_amqp(rabbit: Rabbit, valkey: servers.Redis) -> None:
+    for port in (rabbit.management_port, valkey.port):
+        error = refused(AmqpSource(f"amqp://127.0.0.1:{port}/?connect_timeout=1"))
+        assert "cannot connect" in error.message
 
 
-def test_failover_skips_the_broker_that_is_down(vhost: Vhost) -> None:
+def test_failover_skips_the_broker_that_is_down(
+    vhost: Vhost, proxied: Callable[[int], Proxy]
+) -> None:
     down = f"amqp://127.0.0.1:{servers.free_port()}"
-    with connected(AmqpSource(f"{down};{vhost.url}")) as session:
+    proxy = proxied(vhost.port)
+    with connected(AmqpSource(f"{down};{vhost.url_at(proxy.port)}")) as session:
         send_events(vhost, "worker-online")
         assert len(read_some(session, 1)) == 1
+        proxy.cut()
+        assert f"127.0.0.1:{proxy.port}" in read_until_lost(session), "which of the two"
 
 
 def test_when_every_broker_fails_the_error_names_each(vhost: Vhost) -> None:
@@ -268,7 +275,7 @@ def test_tls_of_an_untrusted_server_is_refused(vhost: Vhost) -> None:
         error = refused(AmqpSource(vhost.tls_url, ssl=options))
         assert "TLS failed" in error.message
         assert "certificate verify failed" in error.message
-        assert "ssl_ca_certs" in error.hint
+        assert "ssl_ca_certs" in error.message
 
 
 def test_tls_and_plain_mixed_up(vhost: Vhost) -> None:
@@ -308,7 +315,7 @@ def test_a_cut_connection(vhost: Vhost, proxied: Callable[[int], Proxy]) -> None
         send_events(vhost, "worker-online")
         read_some(session, 1)
         assert proxy.cut() == 1
-        assert f"127.0.0.1:{proxy.port}" in read_until_lost(session)
+        assert re.search("connection broke|closed the connection", read_until_lost(session))
     with connected(source) as session:
         send_events(vhost, "worker-online")
         assert len(read_some(session, 1)) == 1

@@ -1,5 +1,6 @@
 """Starts a server as a child process, waits until it answers, stops it by its pid."""
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -30,6 +31,8 @@ def scratch(name: str) -> Path:
     global _root
     if _root is None:
         _root = Path(tempfile.mkdtemp(prefix="z4j-tests-"))
+        # For those who start servers outside pytest.
+        atexit.register(_remove_at_exit, os.getpid())
     return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=_root))
 
 
@@ -39,6 +42,11 @@ def remove_scratch() -> None:
     if _root is not None:
         shutil.rmtree(_root, ignore_errors=True)
         _root = None
+
+
+def _remove_at_exit(owner_pid: int) -> None:
+    if os.getpid() == owner_pid:  # not in a forked child
+        remove_scratch()
 
 
 def require(program: str, *more_places: str) -> str:

@@ -9,18 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from z4j_exporter.errors import SourceLostError
+from z4j_exporter.events.message import OVERSIZED_CONTENT_TYPE, Framed, Message
 from z4j_exporter.sources.amqp_frames import (
     HEARTBEAT_FRAME,
     MAX_CACHED_PROPERTIES,
     MESSAGE_OVERHEAD_BYTES,
-    OVERSIZED_CONTENT_TYPE,
     FrameParser,
     MethodFrame,
     method_frame,
     parse_close,
     parse_properties,
 )
-from z4j_exporter.sources.base import Framed, Message
 
 CHANNEL = 1
 FRAME_MAX = 4096

@@ -4,7 +4,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
@@ -16,7 +16,7 @@ from z4j_exporter.sources.amqp_frames import (
     FrameParser,
     method_frame,
 )
-from z4j_exporter.sources.amqp_session import GATHER_SECONDS, SMALL_PIECE_BYTES, AmqpSession
+from z4j_exporter.sources.amqp_session import AmqpSession
 
 HEARTBEAT_SECONDS = 10.0
 #: Real seconds; the sockets are local, so that an empty read takes no longer.
@@ -30,19 +30,17 @@ class Link:
     broker: socket.socket
     client: socket.socket
     now: float = 1000.0
-    pauses: list[float] = field(default_factory=list)
     heartbeat_seconds: float = HEARTBEAT_SECONDS
 
     def session(self, received: bytes = b"") -> AmqpSession:
         parser = FrameParser(channel=CHANNEL, frame_max=FRAME_MAX, max_message_bytes=1 << 20)
         return AmqpSession(
             self.client,
-            location="amqp://broker:5672/%2F",
+            place="amqp://broker:5672/%2F",
             parser=parser,
             heartbeat_seconds=self.heartbeat_seconds,
             received=received,
             clock=lambda: self.now,
-            pause=self.pauses.append,
         )
 
     def sent(self) -> bytes:
@@ -104,6 +102,7 @@ def test_what_the_tls_layer_has_decrypted_before_the_takeover_is_not_waited_for(
     for number in range(100):
         broker.sendall(message(b"%d" % number))
     assert session.read(MOMENT)[0] == [json(b"%d" % number) for number in range(100)]
+    broker.sendall(method_frame(0, 10, 51))
     session.close()
 
 
@@ -155,22 +154,6 @@ def test_without_a_heartbeat_silence_is_borne(link: Link) -> None:
     link.now += 100_000
     assert session.read(MOMENT) == ([], 0)
     assert link.sent() == b""
-
-
-def test_a_small_piece_is_followed_by_a_pause_in_which_more_gathers(link: Link) -> None:
-    session = link.session()
-    link.broker.sendall(message(b"x"))
-    session.read(MOMENT)
-    assert link.pauses == []
-    session.read(MOMENT)
-    assert link.pauses == [GATHER_SECONDS]
-    session.read(MOMENT)
-    assert link.pauses == [GATHER_SECONDS], "an empty read is not followed by a pause"
-
-    link.broker.sendall(message(b"x" * 100) * (2 * SMALL_PIECE_BYTES // 100))
-    session.read(MOMENT)
-    session.read(MOMENT)
-    assert link.pauses == [GATHER_SECONDS], "a large piece is not followed by a pause"
 
 
 def test_the_end_of_the_stream(link: Link) -> None:

@@ -89,6 +89,8 @@ def test_options_in_the_url() -> None:
     assert endpoint.heartbeat_seconds == 30
     assert endpoint.connect_timeout_seconds == 2.5
     assert endpoint.login_method == "EXTERNAL"
+    assert parse_endpoint("amqp://h", None, "AMQPLAIN").login_method == "AMQPLAIN"
+    assert parse_endpoint("amqp://h/?login_method=PLAIN", None, "EXTERNAL").login_method == "PLAIN"
 
 
 def test_failover_lists_are_lists_or_have_semicolons() -> None:

@@ -6,6 +6,7 @@ py-amqp connects, logs in, declares and subscribes; then AmqpSession reads the s
 import contextlib
 import socket
 import ssl
+import struct
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -36,7 +37,8 @@ class AmqpSource(Source):
     """The events of one RabbitMQ vhost.
 
     ``urls`` is a failover list: each connection tries them in order. An item may itself be a
-    list with semicolons, as Celery writes it. ``ssl`` is Celery's ``broker_use_ssl``.
+    list with semicolons, as Celery writes it. ``ssl`` and ``login_method`` are Celery's
+    ``broker_use_ssl`` and ``broker_login_method``.
     A TTL or an expiry of None leaves the limit to the broker's policies. An exclusive queue goes
     with its connection; a durable one has the same name for as long as this object lives, so
     that a reconnection finds the events of the gap.
@@ -57,6 +59,7 @@ class AmqpSource(Source):
         exclusive: bool = True,
         durable: bool = False,
         ssl: Mapping[str, Any] | bool | None = None,
+        login_method: str | None = None,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
     ) -> None:
         if exclusive and durable:
@@ -68,7 +71,7 @@ class AmqpSource(Source):
         single = [url for item in listed for url in item.split(";") if url]
         if not single:
             raise BrokerUrlError("no broker URL was given")
-        self._endpoints = tuple(parse_endpoint(url, ssl) for url in single)
+        self._endpoints = tuple(parse_endpoint(url, ssl, login_method) for url in single)
         self._exchange = _short("event_exchange", event_exchange)
         self._queue_prefix = _short("event_queue_prefix", event_queue_prefix)
         self._lasting_name = None if exclusive else self._new_queue_name()
@@ -83,23 +86,20 @@ class AmqpSource(Source):
 
     def connect(self) -> Session:
         """See Source.connect. Every endpoint is tried before this fails."""
-        failures: list[SourceLostError] = []
+        failures: list[str] = []
         for endpoint in self._endpoints:
+            # The source's location says where; in a failover list it says not which.
+            place = endpoint.location if len(self._endpoints) > 1 else ""
             try:
-                return self._connect_to(endpoint)
+                return self._connect_to(endpoint, place)
             except SourceLostError as failure:
-                failures.append(failure)
-        if len(failures) == 1:
-            raise failures[0]
-        raise SourceLostError(
-            "no broker could be used: " + "; ".join(failure.message for failure in failures),
-            hint=next((failure.hint for failure in failures if failure.hint), ""),
-        )
+                failures.append(f"{place}: {failure.message}" if place else failure.message)
+        raise SourceLostError("; ".join(failures))
 
     def __repr__(self) -> str:
         return f"AmqpSource({self.location})"
 
-    def _connect_to(self, endpoint: Endpoint) -> AmqpSession:
+    def _connect_to(self, endpoint: Endpoint, place: str) -> AmqpSession:
         connection = _open(endpoint)
         try:
             # py-amqp waits without limit for answers after the handshake.
@@ -108,7 +108,19 @@ class AmqpSource(Source):
         except _FAILURES as error:
             _discard(connection)
             raise _explain(error, endpoint, subscribing=True) from None
-        return _take_over(connection, channel_id, endpoint, self._max_message_bytes)
+        parser = FrameParser(
+            channel=channel_id,
+            frame_max=connection.frame_max,
+            max_message_bytes=self._max_message_bytes,
+        )
+        return AmqpSession(
+            connection.sock,
+            parser=parser,
+            heartbeat_seconds=connection.heartbeat,
+            # py-amqp keeps here what it read beyond the frame it wanted.
+            received=bytes(connection.transport._read_buffer),
+            place=place,
+        )
 
     def _subscribe(self, connection: amqp.Connection) -> int:
         """Declare as Celery does (celery/events/event.py, receiver.py); return the channel."""
@@ -131,9 +143,19 @@ class AmqpSource(Source):
         return f"{self._queue_prefix}.{uuid.uuid4()}"
 
 
-#: What py-amqp lets through when a connection fails or the broker refuses (KeyError,
-#: AttributeError, ValueError: when it is cut in the middle of an answer).
-_FAILURES: Final = (AMQPError, OSError, KeyError, AttributeError, ValueError)
+#: What py-amqp lets through when the broker refuses (AMQPError), the network fails (OSError), the
+#: connection is cut in the middle of an answer, or the answer is not AMQP (the others;
+#: MemoryError: it takes the beginning of "HTTP/1.1" for a frame of 1.3 GB).
+_FAILURES: Final = (
+    AMQPError,
+    OSError,
+    LookupError,
+    AttributeError,
+    ValueError,
+    TypeError,
+    MemoryError,
+    struct.error,
+)
 
 
 def _open(endpoint: Endpoint) -> amqp.Connection:
@@ -165,68 +187,47 @@ def _socket_settings(endpoint: Endpoint) -> dict[int, int]:
     return {socket.TCP_USER_TIMEOUT: 2000 * endpoint.heartbeat_seconds}
 
 
-def _take_over(
-    connection: amqp.Connection, channel_id: int, endpoint: Endpoint, max_message_bytes: int
-) -> AmqpSession:
-    transport = connection.transport
-    parser = FrameParser(
-        channel=channel_id, frame_max=connection.frame_max, max_message_bytes=max_message_bytes
-    )
-    return AmqpSession(
-        transport.sock,
-        location=endpoint.location,
-        parser=parser,
-        heartbeat_seconds=connection.heartbeat,
-        # py-amqp keeps here what it read beyond the frame it wanted.
-        received=bytes(transport._read_buffer),
-    )
-
-
 def _discard(connection: amqp.Connection) -> None:
     with contextlib.suppress(*_FAILURES):
         connection.collect()
 
 
 def _explain(error: Exception, endpoint: Endpoint, *, subscribing: bool) -> SourceLostError:
-    """Say what was wrong and what to look at; with the broker's words, without the password."""
+    """Say in one sentence what was wrong and what to look at, without the password."""
     words = printable(getattr(error, "reply_text", "") or str(error)) or type(error).__name__
     if endpoint.password and endpoint.password != endpoint.user:
         words = words.replace(endpoint.password, "***")
-    where = endpoint.location
     if isinstance(error, AccessRefused) and not subscribing:
-        return SourceLostError(
-            f"{where}: RabbitMQ refused the login of user {endpoint.user!r}",
-            hint="Check user and password in the broker URL; guest may log in from the "
-            "broker's own machine only.",
+        what = (
+            f"RabbitMQ refused the login of user {endpoint.user!r}: check user and password in "
+            "the broker URL (guest may log in from the broker's own machine only)"
         )
-    if isinstance(error, AccessRefused):
-        return SourceLostError(
-            f"{where}: user {endpoint.user!r} lacks a permission: {words}",
-            hint="Grant configure, write and read on the event exchange and on the event queues "
-            "(rabbitmqctl set_permissions).",
+    elif isinstance(error, AccessRefused):
+        what = (
+            f"user {endpoint.user!r} lacks a permission: {words}: grant configure, write and read "
+            "on the event exchange and the event queues (rabbitmqctl set_permissions)"
         )
-    if isinstance(error, NotAllowed):
-        return SourceLostError(
-            f"{where}: vhost {endpoint.vhost!r} cannot be used: {words}",
-            hint="Check the vhost at the end of the broker URL, and the user's permissions in it.",
+    elif isinstance(error, NotAllowed):
+        what = (
+            f"vhost {endpoint.vhost!r} cannot be used: {words}: check the vhost at the end of the "
+            "broker URL and the user's permissions in it"
         )
-    if isinstance(error, PreconditionFailed):
-        return SourceLostError(
-            f"{where}: exchange or queue stands already and is declared otherwise: {words}",
-            hint="event_exchange and the event_queue settings must be those of the workers.",
+    elif isinstance(error, PreconditionFailed):
+        what = (
+            f"exchange or queue is there already, declared otherwise: {words}: event_exchange and "
+            "the event_queue settings must be those of the workers"
         )
-    if isinstance(error, ssl.SSLError):
-        return SourceLostError(
-            f"{where}: TLS failed: {words}",
-            hint="Check the CA certificate (ssl_ca_certs), that the certificate is for the host in "
-            "the URL (ssl_check_hostname=false accepts any), and that the port speaks TLS.",
+    elif isinstance(error, ssl.SSLError):
+        what = (
+            f"TLS failed: {words}: check the CA certificate (ssl_ca_certs), that the certificate "
+            "is for the host in the URL (ssl_check_hostname=false accepts any), and that the "
+            "port speaks TLS"
         )
-    if isinstance(error, TimeoutError):
-        words = f"no answer within {endpoint.connect_timeout_seconds:g} s"
-    return SourceLostError(
-        f"{where}: cannot {'subscribe' if subscribing else 'connect'}: {words}",
-        hint="" if subscribing else "Check that RabbitMQ runs there and can be reached.",
-    )
+    else:
+        if isinstance(error, TimeoutError):
+            words = f"no answer within {endpoint.connect_timeout_seconds:g} s"
+        what = f"cannot {'subscribe' if subscribing else 'connect'}: {words}"
+    return SourceLostError(what)
 
 
 def _short(name: str, value: str) -> str:

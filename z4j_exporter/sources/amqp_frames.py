@@ -9,10 +9,8 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from z4j_exporter.errors import SourceLostError
-from z4j_exporter.sources.base import Framed, Message
+from z4j_exporter.events.message import OVERSIZED_CONTENT_TYPE, Framed, Message
 
-#: The content type of the empty message that stands for one larger than ``max_message_bytes``.
-OVERSIZED_CONTENT_TYPE: Final = "application/x-oversized"
 #: Bytes a message costs beside its body: the tuple and the bytes object of CPython.
 MESSAGE_OVERHEAD_BYTES: Final = 112
 #: Property lists remembered. Workers' headers differ by hostname only, so it holds a large fleet.
@@ -224,7 +222,4 @@ def _short_string(raw: bytes, position: int) -> tuple[str, int]:
 
 
 def _out_of_step(what: str) -> SourceLostError:
-    return SourceLostError(
-        f"the broker sent what is not AMQP 0-9-1: {what}",
-        hint="Is this the port of RabbitMQ's AMQP listener (5672, with TLS 5671)?",
-    )
+    return SourceLostError(f"the broker sent what is not AMQP 0-9-1: {what}")

@@ -25,11 +25,6 @@ from z4j_exporter.sources.base import Message, Session
 #: Bytes asked for at once: about a thousand messages; a reader that is behind catches up in
 #: few system calls.
 RECEIVE_BYTES: Final = 256 * 1024
-#: Seconds left to the socket to gather more after a small piece. Under load RabbitMQ sends a
-#: few messages at a time, and waking up for each would cost far more than parsing them.
-GATHER_SECONDS: Final = 0.005
-#: Bytes; after a larger piece there is more waiting. A TLS record holds 16 KiB at most.
-SMALL_PIECE_BYTES: Final = 16 * 1024
 #: Seconds that closing waits for the broker's answer.
 CLOSE_TIMEOUT_SECONDS: Final = 1.0
 
@@ -44,7 +39,8 @@ _GOODBYE = method_frame(0, *_CONNECTION_CLOSE, b"\x00\xc8\x00\x00\x00\x00\x00")
 class AmqpSession(Session):
     """One subscription; used by one thread.
 
-    ``received`` are bytes that were read from the socket but not used yet. With a heartbeat of
+    ``received`` are bytes that were read from the socket but not used yet; ``place`` is named in
+    errors. With a heartbeat of
     ``heartbeat_seconds`` a frame is sent in every half of it, and silence for two of them means
     that the connection is half-open (AMQP 0-9-1 specification, 4.2.7). 0 switches both off.
     """
@@ -53,21 +49,18 @@ class AmqpSession(Session):
         self,
         sock: socket.socket,
         *,
-        location: str,
         parser: FrameParser,
         heartbeat_seconds: float,
         received: bytes = b"",
+        place: str = "",
         clock: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._sock = sock
-        self._location = location
         self._parser = parser
+        self._place = place
         self._heartbeat_seconds = heartbeat_seconds
         self._received = received
         self._clock = clock
-        self._pause = pause
-        self._gather = False
         self._is_tls = isinstance(sock, ssl.SSLSocket)
         #: Whether the last read stopped before the socket was empty. At first it may not be:
         #: the TLS layer keeps the rest of a record of which py-amqp has read the beginning.
@@ -117,9 +110,6 @@ class AmqpSession(Session):
         if self._received:
             received, self._received = self._received, b""
             return received
-        if self._gather:
-            self._gather = False
-            self._pause(GATHER_SECONDS)
         half = self._heartbeat_seconds / 2
         if half:
             timeout_seconds = min(timeout_seconds, half)
@@ -132,7 +122,6 @@ class AmqpSession(Session):
         data = self._drain()
         if data:
             self._last_received = self._clock()
-            self._gather = len(data) < SMALL_PIECE_BYTES
         return data
 
     def _drain(self) -> bytes:
@@ -205,7 +194,7 @@ class AmqpSession(Session):
                 return
 
     def _gone(self, why: str) -> SourceLostError:
-        return SourceLostError(f"{self._location}: {why}")
+        return SourceLostError(f"{self._place}: {why}" if self._place else why)
 
 
 def _reason(what: str, method: MethodFrame) -> str:

@@ -77,8 +77,14 @@ class Endpoint:
         return f"{scheme}://{self.address}/{quote(self.vhost, safe='')}"
 
 
-def parse_endpoint(url: str, tls: Mapping[str, Any] | bool | None = None) -> Endpoint:
-    """Return the endpoint of one URL; ``tls`` is Celery's ``broker_use_ssl``.
+def parse_endpoint(
+    url: str,
+    tls: Mapping[str, Any] | bool | None = None,
+    login_method: str | None = None,
+) -> Endpoint:
+    """Return the endpoint of one URL.
+
+    ``tls`` and ``login_method`` are Celery's ``broker_use_ssl`` and ``broker_login_method``.
 
     Options in the URL come before those in ``tls``. TLS is checked in full unless the options
     say otherwise: certificate and host name (py-amqp alone leaves the host name unchecked).
@@ -89,7 +95,8 @@ def parse_endpoint(url: str, tls: Mapping[str, Any] | bool | None = None) -> End
     """
     parts, port = _split(url)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    login_method = query.pop("login_method", query.pop("auth_mechanism", "PLAIN")).upper()
+    in_query = query.pop("auth_mechanism", None)
+    login_method = (query.pop("login_method", in_query) or login_method or "PLAIN").upper()
     if login_method not in LOGIN_METHODS:
         raise BrokerUrlError(
             f"the login method {login_method!r} is not supported",
