@@ -1,0 +1,53 @@
+# Everything a developer or a new user types. Needs Python 3.11+ and make; the tests' servers come
+# from apt. Each target keeps a virtual environment of its own under .venv/.
+
+PYTHON ?= python3
+DEMO := .venv/demo
+DEV := .venv/dev
+# Words to pass on: make test ARGS="tests/unit -k decode"
+ARGS ?=
+
+.PHONY: help demo test lint bench format servers clean
+
+help:
+	@echo "make demo    see it work: a broker, workers and the exporter, on this machine"
+	@echo "make test    install what the tests need, and run them    (ARGS=... for pytest)"
+	@echo "make lint    types, style, import contracts"
+	@echo "make bench   CPU, memory and losses beside Celery's Receiver and Flower"
+
+demo: $(DEMO)/.done
+	$(DEMO)/bin/z4j-exporter demo $(ARGS)
+
+test: $(DEV)/.done servers
+	$(DEV)/bin/pytest $(ARGS)
+
+lint: $(DEV)/.done
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+format: $(DEV)/.done
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+bench: $(DEV)/.done servers
+	$(DEV)/bin/python -m benchmarks $(ARGS)
+
+servers:
+	@sh tests/support/install-servers.sh
+
+$(DEMO)/.done: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/pip install --quiet --disable-pip-version-check -e ".[demo]"
+	@touch $@
+
+$(DEV)/.done: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
