@@ -132,6 +132,17 @@ def test_a_body_without_end_is_not_read(web_config: WebConfig | None) -> None:
         wait_until(lambda: listener.stats.open_connections == 0, 5)
 
 
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged that clients must not be able to make us log."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= logging.WARNING
+        # Python 3.12's TLS says this when it writes its farewell to a client that has gone.
+        and record.getMessage() != "socket.send() raised exception."
+    ]
+
+
 def test_a_body_that_turns_into_nonsense(caplog: pytest.LogCaptureFixture) -> None:
     """While the application works on the request, so that there is no second answer to give."""
     asked, go = threading.Event(), threading.Event()
@@ -150,7 +161,7 @@ def test_a_body_that_turns_into_nonsense(caplog: pytest.LogCaptureFixture) -> No
         go.set()
         assert scrape(listener).content == BODY
         assert listener.stats.malformed_requests == 1
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not complaints(caplog)
 
 
 def test_random_bytes_break_nothing(
@@ -172,4 +183,4 @@ def test_random_bytes_break_nothing(
             sock.close()
         assert scrape(listener).content == BODY
         wait_until(lambda: listener.stats.open_connections == 0)
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not complaints(caplog)

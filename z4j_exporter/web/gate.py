@@ -61,11 +61,11 @@ class Gate(asyncio.Protocol):
             return
         policy = self._tls.tls() if self._tls else None
         if policy is None:
-            self._hand_over(transport)
+            self._hand_over(self._connection, transport)
             return
         # Nothing may be read before start_tls has put itself in our place.
         transport.pause_reading()
-        self._handshake = self._table.loop.create_task(self._shake_hands(policy))
+        self._handshake = self._table.loop.create_task(self._shake_hands(self._connection, policy))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the connection."""
@@ -76,14 +76,13 @@ class Gate(asyncio.Protocol):
         """Keep what arrives between the handshake's end and the handing over."""
         self._early += data
 
-    async def _shake_hands(self, policy: TlsPolicy) -> None:
-        assert self._connection is not None  # noqa: S101 - set before the task is made
+    async def _shake_hands(self, connection: Connection, policy: TlsPolicy) -> None:
         # Our deadline ends what is slow; asyncio's own, a little later, is not waited for.
-        self._connection.enter(Phase.HANDSHAKE)
+        connection.enter(Phase.HANDSHAKE)
         seconds = self._table.limits.handshake_seconds + 1
         try:
             transport = await self._table.loop.start_tls(
-                self._connection.transport,
+                connection.transport,
                 self,
                 policy.context,
                 server_side=True,
@@ -91,34 +90,32 @@ class Gate(asyncio.Protocol):
                 ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS,
             )
         except OSError as exc:  # ssl.SSLError is one
-            self._refuse(f"TLS handshake failed: {exc}")
+            self._refuse(connection, f"TLS handshake failed: {exc}")
             return
         # start_tls returns no transport when the client left at the last moment.
         if transport is None or transport.is_closing():
-            self._refuse("the client left during the TLS handshake")
+            self._refuse(connection, "the client left during the TLS handshake")
             return
         if not _allowed(transport.get_extra_info("peercert"), policy.allowed_sans):
-            self._refuse("the client's certificate has none of the client_allowed_sans")
+            self._refuse(connection, "the client's certificate has none of the client_allowed_sans")
             return
-        self._hand_over(transport)
+        self._hand_over(connection, transport)
 
-    def _hand_over(self, transport: asyncio.Transport) -> None:
-        assert self._connection is not None  # noqa: S101 - called with a connection only
-        http = self._make_http(self._connection)
+    def _hand_over(self, connection: Connection, transport: asyncio.Transport) -> None:
+        http = self._make_http(connection)
         transport.set_protocol(http)
         http.connection_made(transport)
         if self._early:
             http.data_received(bytes(self._early))
             self._early.clear()
 
-    def _refuse(self, reason: str) -> None:
-        assert self._connection is not None  # noqa: S101 - called with a connection only
-        if not self._connection.open:
+    def _refuse(self, connection: Connection, reason: str) -> None:
+        if not connection.open:
             return  # it was we who closed it, and that is counted
-        peer = self._connection.transport.get_extra_info("peername")
+        peer = connection.transport.get_extra_info("peername")
         _LOGGER.debug("refused a connection from %s: %s", peer, reason)
         self._table.stats.add("tls_handshake_failures")
-        self._connection.abort()
+        connection.abort()
 
 
 def _allowed(certificate: dict[str, object] | None, allowed: frozenset[str] | None) -> bool:

@@ -27,6 +27,9 @@ from z4j_exporter.web.stats import WebStats
 
 _LOGGER = logging.getLogger("z4j_exporter.web")
 
+#: Connections accepted at one go, before the loop reads from those it has.
+_ACCEPT_BATCH = 32
+
 #: How long `start` waits for the loop to begin, in seconds; it takes milliseconds.
 _START_SECONDS = 10.0
 
@@ -144,13 +147,7 @@ class Listener:
         state = ServerState()
         make_http = self._http_factory(state)
         servers = [
-            await loop.create_server(
-                lambda: Gate(table, self._tls, make_http), sock=sock, backlog=BACKLOG
-            )
-            if sock.family != socket.AF_UNIX
-            else await loop.create_unix_server(
-                lambda: Gate(table, self._tls, make_http), sock=sock, backlog=BACKLOG
-            )
+            await _accept(loop, sock, lambda: Gate(table, self._tls, make_http))
             for sock in self._sockets
         ]
         self._stopping = asyncio.Event()
@@ -183,6 +180,18 @@ class Listener:
         return lambda connection: DeadlineProtocol(
             config, state, connection, self._limits, self.stats
         )
+
+
+async def _accept(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, gate: Callable[[], asyncio.Protocol]
+) -> asyncio.Server:
+    create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+    # asyncio takes "backlog" connections at one go before it reads from any. In a flood, an honest
+    # client would be pushed out before its request is looked at; so few, and then the kernel's
+    # own queue back to what it was.
+    server = await create(gate, sock=sock, backlog=_ACCEPT_BATCH)
+    sock.listen(BACKLOG)
+    return server
 
 
 async def _keep_date(state: ServerState) -> None:

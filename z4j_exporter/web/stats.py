@@ -2,6 +2,22 @@
 
 import threading
 from dataclasses import dataclass, field
+from typing import Literal
+
+#: The attributes of `WebStats` that `WebStats.add` may change.
+CounterName = Literal[
+    "auth_failures",
+    "rate_limited",
+    "slow_connections_closed",
+    "evicted_connections",
+    "tls_handshake_failures",
+    "malformed_requests",
+    "busy_responses",
+    "exposition_errors",
+    "reloads_ok",
+    "reloads_failed",
+    "open_connections",
+]
 
 
 @dataclass(slots=True)
@@ -44,7 +60,7 @@ class WebStats:
     known_paths: frozenset[str] = frozenset()
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, counter: str, amount: int = 1) -> None:
+    def add(self, counter: CounterName, amount: int = 1) -> None:
         """Add to one of the counters above, by its name."""
         with self._lock:
             setattr(self, counter, getattr(self, counter) + amount)

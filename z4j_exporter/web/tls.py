@@ -62,10 +62,8 @@ def _choose_ciphers(context: ssl.SSLContext, config: TlsServerConfig) -> None:
                 "cipher_suites: this system's OpenSSL has none of the suites named.",
                 hint="Name other suites, or leave cipher_suites out.",
             ) from exc
-    for curve in config.curve_preferences:
-        openssl_name = CURVES[curve]
-        assert openssl_name is not None  # noqa: S101 - the model has refused the others
-        context.set_ecdh_curve(openssl_name)
+    for curve in filter(None, map(CURVES.get, config.curve_preferences)):
+        context.set_ecdh_curve(curve)
 
 
 def _load_certificate(context: ssl.SSLContext, config: TlsServerConfig, directory: Path) -> None:
