@@ -1,6 +1,5 @@
 """Where the events of ``events`` come from: a broker now, or a recording with its own time."""
 
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +10,23 @@ from z4j_exporter.events.recording import Recorded
 from z4j_exporter.pipeline.buffer import Batch, Buffer
 from z4j_exporter.pipeline.reader import READ_TIMEOUT_SECONDS, Reader
 from z4j_exporter.sources.base import Source
-from z4j_exporter.sources.recording import BadLine, RecordingReader
+from z4j_exporter.sources.recording import BadLine, RecordingReader, not_a_recording
 
 
 class Feed(Protocol):
     """Batches of messages with the time they were received."""
 
-    connected: bool
-    #: Messages that did not fit into the memory set aside for them.
-    dropped: int
+    @property
+    def connected(self) -> bool:
+        """Whether events could come now."""
+
+    @property
+    def connections(self) -> int:
+        """Connections made so far."""
+
+    @property
+    def dropped(self) -> int:
+        """Messages that did not fit into the memory set aside for them."""
 
     def __enter__(self) -> Self: ...
 
@@ -35,6 +42,9 @@ class Feed(Protocol):
 
         Raises EOFError when there will be no more, ExporterError when the source cannot be used.
         """
+
+    def wake(self) -> None:
+        """End a wait in ``take`` early. May be called by a signal handler."""
 
     def moment(self) -> tuple[float, float]:
         """Return the present moment, on the clock that never goes back and in epoch seconds."""
@@ -67,13 +77,17 @@ class LiveFeed:
         trace: TracebackType | None,
     ) -> None:
         self._reader.stop()
-        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: it is a daemon
-            self._reader.join(2 * READ_TIMEOUT_SECONDS)
+        self._reader.join(2 * READ_TIMEOUT_SECONDS)  # one that still connects ends as a daemon
 
     @property
     def connected(self) -> bool:
-        """Whether events could come now."""
+        """See Feed."""
         return self._reader.connected
+
+    @property
+    def connections(self) -> int:
+        """See Feed."""
+        return self._reader.connections
 
     @property
     def dropped(self) -> int:
@@ -94,22 +108,33 @@ class LiveFeed:
         self._buffer.filled.clear()
         return self._buffer.take()
 
+    def wake(self) -> None:
+        """See Feed.wake."""
+        self._buffer.filled.set()
+
     def moment(self) -> tuple[float, float]:
         """See Feed.moment."""
         return self._monotonic(), self._wall()
 
 
 class RecordedFeed:
-    """Reads a recording; its time is the recording's. ``on_bad_line`` is told of bad lines."""
+    """Reads a recording; its time is the recording's. ``on_bad_line`` is told of bad lines.
+
+    Raises FileError when the file cannot be read, or has no good line.
+    """
 
     connected = True
+    connections = 1
     dropped = 0
 
     def __init__(self, path: Path, on_bad_line: Callable[[BadLine], None]) -> None:
         self._reader = RecordingReader(path)
         self._lines = iter(self._reader)
         self._on_bad_line = on_bad_line
+        self._bad = False
         self._next = self._read()
+        if self._next is None and self._bad:
+            raise not_a_recording(self._reader.location)
         self._now = self._wall = 0.0 if self._next is None else self._next.received_at
 
     def __enter__(self) -> Self:
@@ -133,6 +158,9 @@ class RecordedFeed:
         self._now = max(self._now, self._wall)
         return Batch([line.message], 0, self._now, self._wall)
 
+    def wake(self) -> None:
+        """See Feed.wake; there are no waits."""
+
     def moment(self) -> tuple[float, float]:
         """See Feed.moment."""
         return self._now, self._wall
@@ -141,5 +169,6 @@ class RecordedFeed:
         for line in self._lines:
             if isinstance(line, Recorded):
                 return line
+            self._bad = True
             self._on_bad_line(line)
         return None

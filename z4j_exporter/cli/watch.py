@@ -51,9 +51,16 @@ class Watch:
         self._timeline = Timeline(cluster)
         self._left = math.inf if options.limit is None else options.limit
         self._snapshot_at = math.inf
+        self._connections = 0
+        self._stopped = False
         self.refused: Counter[str] = Counter()
         #: Messages too large for a line of a recording.
         self.unrecorded = 0
+
+    def stop(self) -> None:
+        """End soon, with everything in order. May be called by a signal handler."""
+        self._stopped = True
+        self._feed.wake()
 
     def run(self, clock: Callable[[], float]) -> None:
         """Follow the feed to its end, the limit or the duration; ``clock`` measures the latter.
@@ -66,7 +73,7 @@ class Watch:
         if self._options.snapshot_seconds is not None:
             self._snapshot_at = self._feed.moment()[0] + self._options.snapshot_seconds
         try:
-            while self._left > 0 and (left := until - clock()) > 0:
+            while not self._over() and (left := until - clock()) > 0:
                 now = self._feed.moment()[0]
                 wait = max(0.0, min(left, TICK_SECONDS, self._snapshot_at - now))
                 batch = self._feed.take(wait)
@@ -79,8 +86,14 @@ class Watch:
             self._snapshot(self._feed.moment()[1])
         self._out.flush()
 
+    def _over(self) -> bool:
+        return self._stopped or self._left <= 0
+
     def _keep_time(self, now: float, wall: float, clock_now: float) -> None:
         self._timeline.advance(now, connected=self._feed.connected)
+        if self._feed.connections != self._connections:
+            self._connections = self._feed.connections
+            self._cluster.resume(now)
         if self._options.recording is not None:
             self._options.recording.flush(clock_now)
         if now >= self._snapshot_at:
@@ -91,6 +104,8 @@ class Watch:
     def _take(self, batch: Batch) -> None:
         now = self._timeline.advance(batch.received, connected=self._feed.connected)
         for message in batch.messages:
+            if self._over():
+                return
             objects = self._objects(message)
             if self._options.recording is not None:
                 self._record(self._options.recording, batch.received_wall, message, objects)

@@ -26,6 +26,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _BATCH = 1000
 #: Bad lines a session remembers; the decoder counts them all.
 _BAD_LINES_KEPT = 10
+_HINT = "Recordings are made with: z4j-exporter events --record FILE"
 
 
 class BadLine(NamedTuple):
@@ -171,6 +172,11 @@ class RecordingSource(Source):
         return RecordingSession(RecordingReader(self.location))
 
 
+def not_a_recording(location: str) -> FileError:
+    """Return the error for a file without a single good line."""
+    return FileError(f"{location} is not a recording: none of its lines is one", hint=_HINT)
+
+
 def _open(location: str) -> io.BufferedReader:
     if location == STANDARD_INPUT:
         return cast("io.BufferedReader", sys.stdin.buffer)
@@ -186,5 +192,5 @@ def _uncompressed(raw: io.BufferedReader) -> BinaryIO:
 def _unreadable(location: str, error: OSError) -> FileError:
     return FileError(
         f"the recording {location} cannot be read: {error.strerror or error}",
-        hint="Recordings are made with: z4j-exporter events --record FILE",
+        hint=_HINT,
     )
