@@ -1,12 +1,9 @@
 """The four golden scenarios, played by real workers: the exact counts, and nothing else."""
 
-from collections import Counter
-
 import pytest
 
 from tests.support import servers
-from tests.support.counted import event_counts, observations, task_counts
-from tests.support.process import wait_until
+from tests.support.counted import observations, scrape_counted, task_counts
 from tests.support.scenarios import GOLDEN, SCENARIOS
 from tests.support.stage import counts, play
 
@@ -89,15 +86,7 @@ def broker_url(request: pytest.FixtureRequest) -> str:
 def test_exact_counts(broker_url: str, name: str) -> None:
     with servers.exporter("--broker-url", broker_url) as exporter:
         received = play(broker_url, SCENARIOS[name])
-        sent = Counter(r.event["type"] for r in received)
-        # Every event that a listener beside the exporter saw, by type: none missing, none twice.
-        wait_until(
-            lambda: event_counts(exporter.scrape()).items() >= sent.items(),
-            message=lambda: f"{event_counts(exporter.scrape())} != {dict(sent)}",
-        )
-        wait_until(lambda: len(task_counts(exporter.scrape())) >= len(EXPECTED[name]))
-        text = exporter.scrape()
+        text = scrape_counted(exporter, received, EXPECTED[name])
     assert counts(received) == SCENARIOS[name].events
-    assert event_counts(text) == sent
     assert task_counts(text) == EXPECTED[name]
     assert observations(text) == OBSERVED[name]

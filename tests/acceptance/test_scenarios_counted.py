@@ -1,13 +1,10 @@
 """The ways a task can go beyond the golden four: exact counts for each, from real workers."""
 
-from collections import Counter
-
 from tests.support import servers
-from tests.support.counted import event_counts, task_counts
-from tests.support.process import wait_until
+from tests.support.counted import scrape_counted, task_counts
 from tests.support.scenarios import SCENARIOS
 from tests.support.servers import Redis
-from tests.support.stage import Received, play
+from tests.support.stage import play
 
 #: Played on one worker, one after the other. Not here: what kills workers or needs two of them.
 TOGETHER = (
@@ -95,62 +92,37 @@ def keys(expected: dict[str, dict[str, int]], queue: str = "celery") -> dict[str
     return written
 
 
-def play_counted(broker: Redis, *names: str, options: tuple[str, ...] = ()) -> str:
-    """Play scenarios beside an exporter; return its scrape once it has counted every event."""
-    with servers.exporter("--broker-url", broker.url, *options) as exporter:
+def check(broker: Redis, names: tuple[str, ...], expected: dict[str, int]) -> None:
+    """Play scenarios beside an exporter; it must count this and nothing else."""
+    with servers.exporter("--broker-url", broker.url) as exporter:
         received = play(broker.url, *(SCENARIOS[name] for name in names))
-        wait_until(
-            lambda: sum(event_counts(exporter.scrape()).values()) >= len(received),
-            message=lambda: f"{event_counts(exporter.scrape())} != {by_type(received)}",
-        )
-        return exporter.scrape()
-
-
-def by_type(received: list[Received]) -> Counter[str]:
-    """Count events as the exporter does: the types that it does not know are "other"."""
-    known = ("worker-", "task-")
-    unknown = ("task-progress",)
-    return Counter(
-        kind if kind.startswith(known) and kind not in unknown else "other"
-        for kind in (r.event["type"] for r in received)
-    )
+        text = scrape_counted(exporter, received, expected)
+    assert task_counts(text) == expected
 
 
 def test_many_ways_to_end(valkey: Redis) -> None:
-    text = play_counted(valkey, *TOGETHER)
-    assert task_counts(text) == keys(EXPECTED_TOGETHER)
+    check(valkey, TOGETHER, keys(EXPECTED_TOGETHER))
 
 
 def test_chains_groups_etas_and_ids_of_all_kinds(valkey: Redis) -> None:
-    text = play_counted(valkey, "chained", "group_inside", "group_on_top", "eta", "custom_ids")
+    names = ("chained", "group_inside", "group_on_top", "eta", "custom_ids")
     once = {"sent": 1, "received": 1, "started": 1, "succeeded": 1}
-    assert task_counts(text) == keys({"math.add": dict.fromkeys(once, 14), "work.fan_out": once})
+    check(valkey, names, keys({"math.add": dict.fromkeys(once, 14), "work.fan_out": once}))
 
 
 def test_a_revocation_by_two_workers_counts_once(valkey: Redis) -> None:
-    text = play_counted(valkey, "revoked_by_two")
-    assert task_counts(text) == keys({"math.add": {"sent": 1, "received": 2, "revoked revoked": 1}})
+    counts = {"sent": 1, "received": 2, "revoked revoked": 1}
+    check(valkey, ("revoked_by_two",), keys({"math.add": counts}))
 
 
 def test_a_task_cancelled_at_shutdown_comes_back(valkey: Redis) -> None:
     # Its task-cancelled arrives after the worker's worker-offline: it is not lost.
-    text = play_counted(valkey, "cancelled_at_shutdown")
-    assert task_counts(text) == keys(
-        {
-            "work.sleep_late": {
-                "sent": 1,
-                "received": 2,
-                "started": 2,
-                "cancelled": 1,
-                "succeeded": 1,
-            }
-        }
-    )
+    counts = {"sent": 1, "received": 2, "started": 2, "cancelled": 1, "succeeded": 1}
+    check(valkey, ("cancelled_at_shutdown",), keys({"work.sleep_late": counts}))
 
 
 def test_without_task_sent_the_counts_are_the_same_and_the_queue_is_unknown(
     valkey: Redis,
 ) -> None:
-    text = play_counted(valkey, "without_sent")
     counts = {"received": 4, "started": 4, "retried HTTPError": 3, "failed HTTPError": 1}
-    assert task_counts(text) == keys({"web.visit": counts}, queue=UNKNOWN_QUEUE)
+    check(valkey, ("without_sent",), keys({"web.visit": counts}, queue=UNKNOWN_QUEUE))

@@ -1,6 +1,20 @@
 """Reads what was counted out of a scrape, in a form that a test can compare as a whole."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.process import wait_until
+from tests.support.servers import Exporter
+from tests.support.stage import Received
+
+#: Types that Celery itself sends; the exporter counts all the rest as "other".
+_KNOWN = {
+    *(f"task-{kind}" for kind in ("sent", "received", "started", "succeeded", "failed")),
+    *(f"task-{kind}" for kind in ("retried", "rejected", "revoked", "cancelled")),
+    *(f"worker-{kind}" for kind in ("online", "heartbeat", "offline")),
+}
 
 #: Labels every task family has; what a family has beyond them is part of the key's end.
 _COMMON_LABELS = ("task", "queue")
@@ -13,11 +27,6 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-
-
-def value(text: str, name: str, **labels: str) -> float | None:
-    """Return one sample's value, None when it is not there."""
-    return samples(text).get((name, tuple(sorted(labels.items()))))
 
 
 def task_counts(text: str) -> dict[str, float]:
@@ -49,6 +58,28 @@ def event_counts(text: str) -> dict[str, float]:
         for (name, labels), number in samples(text).items()
         if name == "celery_exporter_events_total" and number > 0
     }
+
+
+def scrape_counted(
+    exporter: Exporter, received: Sequence[Received], expected: Mapping[str, float]
+) -> str:
+    """Wait until every event that a listener saw was counted, by type; return the scrape.
+
+    ``expected`` only says how long to wait: a task whose name or queue came late is counted
+    some seconds after its events. That the counts are the expected ones is for the test to say.
+    """
+    seen = Counter(
+        kind if kind in _KNOWN else "other" for kind in (r.event["type"] for r in received)
+    )
+    wait_until(
+        lambda: event_counts(exporter.scrape()) == seen,
+        message=lambda: f"{event_counts(exporter.scrape())} != {dict(seen)}",
+    )
+    wait_until(
+        lambda: sum(task_counts(exporter.scrape()).values()) >= sum(expected.values()),
+        message=lambda: f"{task_counts(exporter.scrape())} != {expected}",
+    )
+    return exporter.scrape()
 
 
 def _key(kind: str, labels: dict[str, str]) -> str:
