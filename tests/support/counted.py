@@ -83,5 +83,6 @@ def scrape_counted(
 
 
 def _key(kind: str, labels: dict[str, str]) -> str:
-    task, queue = (labels.pop(label) for label in _COMMON_LABELS)
+    # To Prometheus an empty label is none, and its parser leaves it out.
+    task, queue = (labels.pop(label, "") for label in _COMMON_LABELS)
     return " ".join([kind, f"{task}@{queue}", *(f"{k}={v}" for k, v in sorted(labels.items()))])
