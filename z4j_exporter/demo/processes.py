@@ -47,7 +47,8 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=directory,
-                env=dict(environment),
+                # What a killed process leaves in its TMPDIR goes with the demo's directory.
+                env={**environment, "TMPDIR": str(directory)},
                 start_new_session=True,
             )
 
