@@ -82,7 +82,9 @@ def for_started(attempts: Attempts, worker: str, timestamp: float) -> Attempt | 
     for attempt in attempts:
         if attempt.started is not None or attempt.ended is not None:
             continue
-        rank = 2 if attempt.worker == worker else 1 if attempt.received is not None else 0
+        if attempt.worker not in (None, worker):
+            continue  # another worker has it: this one's is a delivery of its own
+        rank = int(attempt.worker == worker)
         if rank > best_rank:
             best, best_rank = attempt, rank
     if best is not None:

@@ -29,6 +29,8 @@ class Task(Struct, gc=False):
     ended_at: float | None = None
     #: The kind of transition that ended the task; None while it has not ended.
     outcome: str | None = None
+    #: (kind, timestamp) of ends that belong to no attempt of their own: a second failure, …
+    extra_ends: tuple[tuple[str, float], ...] = ()
     #: Transitions that wait for the task's name and queue (see naming.py).
     held: list[tuple[TaskTransition, Attempt]] | None = None
 

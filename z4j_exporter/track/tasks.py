@@ -16,6 +16,8 @@ DEFAULT_GIVE_UP_SECONDS = 24 * 3600.0
 _GIVE_UP_EVERY_SECONDS = 60.0
 #: Outcomes that the tracker concluded by itself: a new delivery proves them wrong.
 _CONCLUDED = frozenset({"lost", "unseen"})
+#: Ends without an attempt that one task remembers, to know them again.
+_MAX_EXTRA_ENDS = 8
 #: Ends of an attempt whose duration is a run time.
 _RUNS = frozenset({"succeeded", "failed", "retried"})
 
@@ -106,7 +108,7 @@ class TaskTracker:
             attempt = Attempt(retries)
             task = self._new(uuid, attempt, now)
         else:
-            if any(a.received == timestamp and a.worker == worker for a in task.attempts):
+            if any(known.received == timestamp for known in task.attempts):
                 self.duplicates += 1
                 return
             found = match.for_received(task.attempts, retries, name, worker)
@@ -134,7 +136,7 @@ class TaskTracker:
             attempt = Attempt()
             task = self._new(uuid, attempt, now)
         else:
-            if any(a.started == timestamp and a.worker == worker for a in task.attempts):
+            if any(known.started == timestamp for known in task.attempts):
                 self.duplicates += 1
                 return
             found = match.for_started(task.attempts, worker, timestamp)
@@ -311,13 +313,16 @@ class TaskTracker:
         if task is None:
             attempt = Attempt(worker=worker, ended=timestamp, end=kind)
             return self._new(uuid, attempt, now), attempt, False
-        if any(a.ended == timestamp and a.end == kind for a in task.attempts):
+        if (kind, timestamp) in task.extra_ends or any(
+            a.ended == timestamp and a.end == kind for a in task.attempts
+        ):
             self.duplicates += 1
             return None
         task.touched = now
         found = find(task.attempts, worker)
         if found is None:
             if task.outcome is not None and kind != "retried":
+                task.extra_ends = (*task.extra_ends[-_MAX_EXTRA_ENDS:], (kind, timestamp))
                 return task, task.attempts[-1], kind == task.outcome
             # Its own sent, received and started are late or lost: they will find it here.
             found = Attempt(name=task.name, queue=task.queue)
@@ -325,7 +330,8 @@ class TaskTracker:
         found.worker = worker
         found.ended = timestamp
         found.end = kind
-        return task, found, False
+        # A revocation goes to all workers: each that holds a delivery of the task reports it.
+        return task, found, kind == "revoked" == task.outcome
 
     def _learn(self, task: Task, event: Event, attempt: Attempt) -> None:
         """Take name, queue and relatives over; strings are shared where they are equal."""
