@@ -94,7 +94,11 @@ class Stage:
         except ListenError as error:
             refusal = error
             exporter = self._build_exporter(self._broker_url, str(replace(address, port=0)))
-            exporter.start()
+            try:
+                exporter.start()
+            except ListenError:
+                # It was not the port: what the user asked for is what the error must name.
+                raise error from None
         self._stack.callback(exporter.stop)
         self.url = exporter.url.rstrip("/")
         return refusal
