@@ -1,6 +1,7 @@
 """The listener under well-behaved clients: addresses, protocol, counts, start and stop."""
 
 import contextlib
+import gc
 import gzip
 import logging
 import signal
@@ -22,6 +23,7 @@ from tests.support.web import (
     client_context,
     closed_by_peer,
     connect,
+    dripping,
     hashed,
     listening,
     read_response,
@@ -179,6 +181,23 @@ def test_stop_does_not_wait_for_an_answer_without_end() -> None:
         assert not listener.alive
         go.set()
         sock.close()
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_stop_leaves_no_task_and_no_socket_behind(
+    web_config: WebConfig | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with listening(web_config=web_config) as listener, dripping(listener, 20):
+        wait_until(lambda: listener.stats.open_connections == 20)
+        silent = [connect(listener) for _ in range(5)]
+        wait_until(lambda: listener.stats.open_connections == 25)
+        listener.stop(1.0)
+        assert listener.stats.open_connections == 0
+        for sock in silent:
+            assert closed_by_peer(sock)
+            sock.close()
+    gc.collect()  # asyncio tells of a forgotten task or socket when it is collected
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_uvicorn_leaves_logging_and_signals_alone(caplog: pytest.LogCaptureFixture) -> None:

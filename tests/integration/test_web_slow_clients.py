@@ -184,3 +184,21 @@ def test_random_bytes_break_nothing(
         assert scrape(listener).content == BODY
         wait_until(lambda: listener.stats.open_connections == 0)
     assert not complaints(caplog)
+
+
+def test_the_rest_of_an_unread_body_is_no_slow_request() -> None:
+    limits = Limits(request_seconds=0.5, idle_seconds=60)
+    with listening(limits=limits) as listener:
+        sock = connect(listener)
+        sock.sendall(REQUEST.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n"))
+        assert read_response(sock)[1] == BODY
+        sock.sendall(b"abc")
+        time.sleep(1)  # twice the deadline that must not be in force any more
+        sock.sendall(REQUEST)
+        assert read_response(sock)[1] == BODY
+        assert listener.stats.slow_connections_closed == 0
+        sock.sendall(REQUEST.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n"))
+        assert read_response(sock)[1] == BODY
+        sock.sendall(b"a")
+        wait_until(lambda: closed_by_peer(sock), 5)
+        assert listener.stats.slow_connections_closed == 1

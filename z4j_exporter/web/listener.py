@@ -152,6 +152,7 @@ class Listener:
         ]
         self._stopping = asyncio.Event()
         self._ready.set()
+        # Held here: the loop itself keeps only a weak reference to its tasks.
         clock = loop.create_task(_keep_date(state))
         await self._stopping.wait()
         for server in servers:
@@ -159,6 +160,7 @@ class Listener:
         unlink_socket(self._address)
         await _drain(state, table, loop.time() + self._stop_seconds)
         clock.cancel()
+        await _end_tasks()
 
     def _http_factory(self, state: ServerState) -> Callable[[Connection], asyncio.Protocol]:
         # uvicorn must leave logging as it is: log_config None, and its level stays quiet because
@@ -214,9 +216,17 @@ async def _drain(state: ServerState, table: ConnectionTable, deadline: float) ->
     # The losses reach the protocols in the next turns, and end what waits for a slow reader.
     while state.connections and loop.time() < deadline + 1:
         await asyncio.sleep(0)
-    for task in list(state.tasks):
+
+
+async def _end_tasks() -> None:
+    """End what is left in the loop: handshakes, requests that never end, the clock."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*state.tasks, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    # asyncio closes a socket in the turn after the one that lost it; for TLS, one more.
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def _affordable(limits: Limits) -> Limits:

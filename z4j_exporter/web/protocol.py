@@ -60,6 +60,9 @@ class DeadlineProtocol(H11Protocol):
         if self.connection.phase is Phase.IDLE:
             self.connection.enter(Phase.REQUEST)
         super().data_received(data)
+        if self._between_requests() and self.connection.phase is Phase.REQUEST:
+            # The rest of a body that the application did not want to read.
+            self.connection.enter(Phase.IDLE)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP."""
@@ -79,8 +82,11 @@ class DeadlineProtocol(H11Protocol):
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
             return
-        idle = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
-        self.connection.enter(Phase.IDLE if idle else Phase.REQUEST)
+        self.connection.enter(Phase.IDLE if self._between_requests() else Phase.REQUEST)
+
+    def _between_requests(self) -> bool:
+        answered = self.cycle is not None and self.cycle.response_complete
+        return answered and self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = _Exchange(self, scope["path"], receive, send)
