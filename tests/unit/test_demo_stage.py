@@ -62,7 +62,7 @@ def test_a_taken_port_gives_a_free_one_on_the_same_host(tmp_path: Path) -> None:
 
 def test_a_host_that_is_not_ours_stays_an_error(tmp_path: Path) -> None:
     built = Built("192.0.2.1:9808", "192.0.2.1:0")
-    with Stage(built, tmp_path) as stage, pytest.raises(ListenError, match="192.0.2.1:9808"):
+    with Stage(built, tmp_path) as stage, pytest.raises(ListenError, match="9808"):
         stage.start_exporter("192.0.2.1:9808")
 
 
