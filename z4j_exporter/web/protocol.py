@@ -42,7 +42,7 @@ class DeadlineProtocol(H11Protocol):
         self._inner: App = self.app
         self.app = self._answer
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """Begin; the request's deadline runs from here."""
         self.connection.transport = transport
         # TLS transports would take 512 KiB for each slow reader.
