@@ -8,6 +8,7 @@ import click
 
 from z4j_exporter.events.model import TASK_EVENT_TYPES, WORKER_EVENT_TYPES, Event
 from z4j_exporter.track.attempts import Attempt
+from z4j_exporter.track.exceptions import exception_class
 from z4j_exporter.track.table import Task
 from z4j_exporter.track.transitions import UNKNOWN_TASK
 from z4j_exporter.track.workers import Worker
@@ -193,6 +194,11 @@ def _facts(seen: Seen) -> str:
         state = state_name(seen.task) if seen.task is not None else None
         sender = "CLIENT" if event.type == "task-sent" else "WORKER"
         facts = {"STATE": state, "UUID": seen.uuid or None, sender: event.hostname or None}
+        if event.type in ("task-failed", "task-retried"):
+            # The class alone: the message may hold what nobody should see on a shared screen.
+            facts["EXCEPTION"] = exception_class(event.exception, event.traceback)
+        if event.runtime is not None:
+            facts["RUNTIME"] = f"{event.runtime:.3f}s"
     told = [f"{key}={printable(str(value))}" for key, value in facts.items() if value is not None]
     if len(told) > 1 and told[0].startswith("STATE="):
         return f"{told[0]},".ljust(_STATE_WIDTH) + " " + ", ".join(told[1:])
