@@ -1,11 +1,13 @@
 """The four golden scenarios, played by real workers: the exact counts, and nothing else."""
 
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import pytest
 
-from tests.support import servers
-from tests.support.counted import observations, scrape_counted, task_counts
+from tests.support.counted import Counted, observations, play_counted, task_counts
 from tests.support.scenarios import GOLDEN, SCENARIOS
-from tests.support.stage import counts, play
+from tests.support.stage import counts
 
 VISIT = "web.visit@web"
 NOT_FOUND = f"{VISIT} exception=HTTPError"
@@ -76,17 +78,30 @@ OBSERVED = {
 }
 
 
-@pytest.fixture(params=["valkey", "vhost"], ids=["valkey", "rabbitmq"])
-def broker_url(request: pytest.FixtureRequest) -> str:
-    """A real broker's URL."""
-    return str(request.getfixturevalue(request.param).url)
+Played = dict[str, "Future[Counted]"]
+
+
+@pytest.fixture(scope="module", params=["valkey", "rabbitmq"])
+def played(request: pytest.FixtureRequest) -> Iterator[Played]:
+    """The four, played at the same time: each in a database or vhost of its own."""
+    urls: Mapping[str, str]
+    if request.param == "valkey":
+        server = request.getfixturevalue("shared_valkey")
+        server.client().flushall()
+        urls = {name: server.url_at(server.port, db) for db, name in enumerate(GOLDEN)}
+    else:
+        rabbit = request.getfixturevalue("rabbit")
+        urls = {name: rabbit.vhost().url for name in GOLDEN}
+    with ThreadPoolExecutor(len(GOLDEN), "golden") as pool:
+        yield {
+            name: pool.submit(play_counted, urls[name], [SCENARIOS[name]], EXPECTED[name])
+            for name in GOLDEN
+        }
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_exact_counts(broker_url: str, name: str) -> None:
-    with servers.exporter("--broker-url", broker_url) as exporter:
-        received = play(broker_url, SCENARIOS[name])
-        text = scrape_counted(exporter, received, EXPECTED[name])
-    assert counts(received) == SCENARIOS[name].events
-    assert task_counts(text) == EXPECTED[name]
-    assert observations(text) == OBSERVED[name]
+def test_exact_counts(played: Played, name: str) -> None:
+    counted = played[name].result()
+    assert counts(counted.received) == SCENARIOS[name].events
+    assert task_counts(counted.text) == EXPECTED[name]
+    assert observations(counted.text) == OBSERVED[name]

@@ -1,10 +1,13 @@
 """The ways a task can go beyond the golden four: exact counts for each, from real workers."""
 
-from tests.support import servers
-from tests.support.counted import scrape_counted, task_counts
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from tests.support.counted import Counted, play_counted, task_counts
 from tests.support.scenarios import SCENARIOS
 from tests.support.servers import Redis
-from tests.support.stage import play
 
 #: Played on one worker, one after the other. Not here: what kills workers or needs two of them.
 TOGETHER = (
@@ -92,37 +95,68 @@ def keys(expected: dict[str, dict[str, int]], queue: str = "celery") -> dict[str
     return written
 
 
-def check(broker: Redis, names: tuple[str, ...], expected: dict[str, int]) -> None:
-    """Play scenarios beside an exporter; it must count this and nothing else."""
-    with servers.exporter("--broker-url", broker.url) as exporter:
-        received = play(broker.url, *(SCENARIOS[name] for name in names))
-        text = scrape_counted(exporter, received, expected)
-    assert task_counts(text) == expected
+ONCE = {"sent": 1, "received": 1, "started": 1, "succeeded": 1}
 
-
-def test_many_ways_to_end(valkey: Redis) -> None:
-    check(valkey, TOGETHER, keys(EXPECTED_TOGETHER))
-
-
-def test_chains_groups_etas_and_ids_of_all_kinds(valkey: Redis) -> None:
-    names = ("chained", "group_inside", "group_on_top", "eta", "custom_ids")
-    once = {"sent": 1, "received": 1, "started": 1, "succeeded": 1}
-    check(valkey, names, keys({"math.add": dict.fromkeys(once, 14), "work.fan_out": once}))
-
-
-def test_a_revocation_by_two_workers_counts_once(valkey: Redis) -> None:
-    counts = {"sent": 1, "received": 2, "revoked revoked": 1}
-    check(valkey, ("revoked_by_two",), keys({"math.add": counts}))
-
-
-def test_a_task_cancelled_at_shutdown_comes_back(valkey: Redis) -> None:
+#: Each is played by itself: name → scenarios, expected counts.
+STORIES: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
+    "many ways to end": (TOGETHER, keys(EXPECTED_TOGETHER)),
+    "chains, groups, etas and ids of all kinds": (
+        ("chained", "group_inside", "group_on_top", "eta", "custom_ids"),
+        keys({"math.add": dict.fromkeys(ONCE, 14), "work.fan_out": ONCE}),
+    ),
+    "a revocation by two workers counts once": (
+        ("revoked_by_two",),
+        keys({"math.add": {"sent": 1, "received": 2, "revoked revoked": 1}}),
+    ),
     # Its task-cancelled arrives after the worker's worker-offline: it is not lost.
-    counts = {"sent": 1, "received": 2, "started": 2, "cancelled": 1, "succeeded": 1}
-    check(valkey, ("cancelled_at_shutdown",), keys({"work.sleep_late": counts}))
+    "a task cancelled at shutdown comes back": (
+        ("cancelled_at_shutdown",),
+        keys({"work.sleep_late": {**ONCE, "received": 2, "started": 2, "cancelled": 1}}),
+    ),
+    # The worker says offline, then online again; its task-cancelled is lost.
+    "a task cancelled by a lost connection comes back": (
+        ("connection_lost",),
+        keys({"work.sleep_late": {**ONCE, "received": 2, "started": 2}}),
+    ),
+    "a killed worker's task is taken by another": (
+        ("worker_killed_redelivered",),
+        keys({"work.sleep_late": {**ONCE, "received": 2, "started": 2}}),
+    ),
+    "without task-sent no queue is known": (
+        ("without_sent",),
+        keys(
+            {
+                "web.visit": {
+                    "received": 4,
+                    "started": 4,
+                    "retried HTTPError": 3,
+                    "failed HTTPError": 1,
+                }
+            },
+            queue=UNKNOWN_QUEUE,
+        ),
+    ),
+}
+
+Played = dict[str, "Future[Counted]"]
 
 
-def test_without_task_sent_the_counts_are_the_same_and_the_queue_is_unknown(
-    valkey: Redis,
-) -> None:
-    counts = {"received": 4, "started": 4, "retried HTTPError": 3, "failed HTTPError": 1}
-    check(valkey, ("without_sent",), keys({"web.visit": counts}, queue=UNKNOWN_QUEUE))
+@pytest.fixture(scope="module")
+def played(shared_valkey: Redis) -> Iterator[Played]:
+    """All stories, some at the same time: each in a database of its own."""
+    shared_valkey.client().flushall()
+    with ThreadPoolExecutor(4, "story") as pool:
+        yield {
+            name: pool.submit(
+                play_counted,
+                shared_valkey.url_at(shared_valkey.port, db),
+                [SCENARIOS[scenario] for scenario in scenarios],
+                expected,
+            )
+            for db, (name, (scenarios, expected)) in enumerate(STORIES.items())
+        }
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_exact_counts(played: Played, name: str) -> None:
+    assert task_counts(played[name].result().text) == STORIES[name][1]

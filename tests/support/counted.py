@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support import servers
 from tests.support.process import wait_until
-from tests.support.servers import Exporter
-from tests.support.stage import Received
+from tests.support.stage import Received, Scenario, play
 
 #: Types that Celery itself sends; the exporter counts all the rest as "other".
 _KNOWN = {
@@ -60,26 +61,35 @@ def event_counts(text: str) -> dict[str, float]:
     }
 
 
-def scrape_counted(
-    exporter: Exporter, received: Sequence[Received], expected: Mapping[str, float]
-) -> str:
-    """Wait until every event that a listener saw was counted, by type; return the scrape.
+@dataclass(frozen=True)
+class Counted:
+    """What was sent while an exporter listened, and what it then said."""
+
+    received: list[Received]
+    text: str
+
+
+def play_counted(
+    broker_url: str, scenarios: Sequence[Scenario], expected: Mapping[str, float]
+) -> Counted:
+    """Play scenarios beside an exporter, until it has counted every event that was sent.
 
     ``expected`` only says how long to wait: a task whose name or queue came late is counted
     some seconds after its events. That the counts are the expected ones is for the test to say.
     """
-    seen = Counter(
-        kind if kind in _KNOWN else "other" for kind in (r.event["type"] for r in received)
-    )
-    wait_until(
-        lambda: event_counts(exporter.scrape()) == seen,
-        message=lambda: f"{event_counts(exporter.scrape())} != {dict(seen)}",
-    )
-    wait_until(
-        lambda: sum(task_counts(exporter.scrape()).values()) >= sum(expected.values()),
-        message=lambda: f"{task_counts(exporter.scrape())} != {expected}",
-    )
-    return exporter.scrape()
+    with servers.exporter("--broker-url", broker_url) as exporter:
+        received = play(broker_url, *scenarios)
+        types = (r.event["type"] for r in received)
+        seen = Counter(kind if kind in _KNOWN else "other" for kind in types)
+        wait_until(
+            lambda: event_counts(exporter.scrape()) == seen,
+            message=lambda: f"{event_counts(exporter.scrape())} != {dict(seen)}",
+        )
+        wait_until(
+            lambda: sum(task_counts(exporter.scrape()).values()) >= sum(expected.values()),
+            message=lambda: f"{task_counts(exporter.scrape())} != {expected}",
+        )
+        return Counted(received, exporter.scrape())
 
 
 def _key(kind: str, labels: dict[str, str]) -> str:

@@ -279,7 +279,12 @@ def connection_lost(stage: Stage) -> None:
     stage.task("work.sleep_late", 1).apply_async()
     stage.until("task-started")
     with stage.app.connection() as connection:
-        connection.default_channel.client.client_kill_filter(_type="normal", skipme=True)
+        redis = connection.default_channel.client
+        own = redis.client_id()
+        # Only this database's: other scenarios may use the server at the same time.
+        for one in redis.client_list(_type="normal"):
+            if one["db"] == connection.virtual_host and int(one["id"]) != own:
+                redis.client_kill_filter(_id=one["id"])
 
 
 @scenario(sent=1, received=2, started=2, cancelled=1, succeeded=1)

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -203,11 +203,11 @@ class Scenario:
     backend: bool
 
 
-def play(broker_url: str, *scenarios: Scenario) -> list[Received]:
-    """Play scenarios one after the other on the same workers; return all events.
+@contextlib.contextmanager
+def staged(broker_url: str, *scenarios: Scenario) -> Iterator[Stage]:
+    """Play scenarios one after the other on the same workers, which leave at the end.
 
-    Ends when every expected event has come, none came in `SETTLE` seconds after, and the workers
-    have left. Raises TimeoutError when an expected event does not come.
+    Raises TimeoutError when an expected event does not come.
     """
     expected = sum((Counter(s.events) for s in scenarios), Counter[str]())
     settings = {key: value for s in scenarios for key, value in s.settings.items()}
@@ -220,11 +220,20 @@ def play(broker_url: str, *scenarios: Scenario) -> list[Received]:
             listener.wait(
                 lambda events: Counter(e["type"] for e in events) >= expected, f"{dict(expected)}"
             )
-            time.sleep(SETTLE)
+            yield stage
         finally:
             stage.close()
             stage.app.close()
             gc.collect()  # results unsubscribe when they go: now, while the broker is there
         for name in stage.workers:
             stage.until("worker-offline", hostname=name)
-        return list(listener.received)
+
+
+def play(broker_url: str, *scenarios: Scenario) -> list[Received]:
+    """Play scenarios to their end; return all events, also those that nobody expected.
+
+    The workers leave `SETTLE` seconds after the last expected event.
+    """
+    with staged(broker_url, *scenarios) as stage:
+        time.sleep(SETTLE)
+    return list(stage.listener.received)
