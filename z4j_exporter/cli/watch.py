@@ -135,6 +135,9 @@ class Watch:
         except RefusedError as refusal:
             self.refused[refusal.reason] += 1
             return
+        except UnicodeEncodeError:  # a name with half a surrogate pair, which msgspec cannot read
+            self.refused["bad_field"] += 1
+            return
         self._cluster.apply(event, now, wall)
         write = self._options.write
         if write is None:
