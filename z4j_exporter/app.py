@@ -105,6 +105,8 @@ class Exporter:
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD, 20, 100)
+        if self._web_config is not None:
+            self._web_config.start()
         self._listener.start()
         self._applier.start()
         self._reader.start()
@@ -121,10 +123,12 @@ class Exporter:
         if self._applier.is_alive():
             logger.warning("%d bytes of events were not applied", self._buffer.size_bytes)
         self._listener.stop(max(0.5, deadline - time.monotonic()))
+        if self._web_config is not None:
+            self._web_config.stop()
 
     # -- what the pages show -------------------------------------------------------------------
 
-    def exposition(self, accept: str, names: list[str], scraper: str = "") -> tuple[str, bytes]:
+    def exposition(self, accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
         """Return content type and body of /metrics."""
 
         def take() -> list[FamilySnapshot]:

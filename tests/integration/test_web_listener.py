@@ -141,7 +141,7 @@ def test_stop_lets_an_answer_finish_and_does_not_wait_for_idlers(
 ) -> None:
     asked, go = threading.Event(), threading.Event()
 
-    def render(accept: str, names: list[str]) -> tuple[str, bytes]:
+    def render(accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
         asked.set()
         assert go.wait(10)
         return CONTENT_TYPE, BODY
@@ -166,7 +166,7 @@ def test_stop_lets_an_answer_finish_and_does_not_wait_for_idlers(
 def test_stop_does_not_wait_for_an_answer_without_end() -> None:
     asked, go = threading.Event(), threading.Event()
 
-    def render(accept: str, names: list[str]) -> tuple[str, bytes]:
+    def render(accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
         asked.set()
         go.wait(30)
         return CONTENT_TYPE, BODY

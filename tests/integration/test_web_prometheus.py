@@ -16,7 +16,7 @@ from z4j_exporter.web.reload import WebConfig
 USER = "basic_auth_users:\n  alice: " + hashed("secret") + "\n"
 
 
-def many(accept: str, names: list[str]) -> tuple[str, bytes]:
+def many(accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
     """Enough to be worth compressing."""
     lines = [f'demo_gauge{{number="{number}"}} 1\n' for number in range(100)]
     return CONTENT_TYPE, "".join(["# TYPE demo_gauge gauge\n", *lines]).encode()

@@ -147,7 +147,7 @@ def test_a_body_that_turns_into_nonsense(caplog: pytest.LogCaptureFixture) -> No
     """While the application works on the request, so that there is no second answer to give."""
     asked, go = threading.Event(), threading.Event()
 
-    def render(accept: str, names: list[str]) -> tuple[str, bytes]:
+    def render(accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
         asked.set()
         assert go.wait(10)
         return CONTENT_TYPE, BODY

@@ -27,7 +27,7 @@ REQUEST = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 WELL = Readiness(True, "connected")
 
 
-def exposition(accept: str, names: list[str]) -> tuple[str, bytes]:
+def exposition(accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
     """One family; nothing when the scrape asks for others."""
     return CONTENT_TYPE, BODY if not names or "demo_up" in names else b""
 

@@ -44,7 +44,7 @@ def get(shown: Pages, path: str, *, stats: WebStats | None = None, **more: Any) 
 def test_metrics() -> None:
     asked = []
 
-    def render(accept: str, names: list[str]) -> tuple[str, bytes]:
+    def render(accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
         asked.append((accept, names, threading.current_thread().name))
         return CONTENT_TYPE, BODY
 
@@ -70,7 +70,7 @@ def test_gzip_when_asked_and_worth_it() -> None:
 def test_an_exposition_that_fails_is_a_plain_500_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def render(accept: str, names: list[str]) -> tuple[str, bytes]:
+    def render(accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
         raise ValueError("a secret detail")
 
     stats = WebStats()
@@ -84,7 +84,7 @@ def test_scrapes_wait_for_two_threads_and_not_without_end() -> None:
     go = threading.Event()
     at_work = []
 
-    def render(accept: str, names: list[str]) -> tuple[str, bytes]:
+    def render(accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
         at_work.append(1)
         assert go.wait(10)
         return CONTENT_TYPE, BODY
@@ -182,3 +182,24 @@ def test_the_landing_page_leads_on_and_escapes_everything() -> None:
 def test_the_landing_page_shows_ill_health_first() -> None:
     shown = pages(healthy=Readiness(False, "the reader has ended"))
     assert "Not ready: the reader has ended" in Elements(get(shown, "/")[2]).words
+
+
+def test_a_prometheus_is_told_from_everyone_else() -> None:
+    asked: list[str] = []
+
+    def render(accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
+        asked.append(scraper)
+        return CONTENT_TYPE, BODY
+
+    get(pages(render), "/metrics", user_agent="curl/8")
+    get(
+        pages(render),
+        "/metrics",
+        x_prometheus_scrape_timeout_seconds="10",
+    )
+    assert asked[0] == ""
+    assert asked[1] != ""
+
+
+def test_the_probe_of_celery_exporter_works() -> None:
+    assert get(pages(), "/health")[0] == 200

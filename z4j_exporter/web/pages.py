@@ -26,14 +26,18 @@ _GZIP_MIN_BYTES = 512
 #: zlib's code for the gzip format with the largest window.
 _GZIP_WBITS = 31
 
-PATHS = ("/", "/metrics", "/-/healthy", "/-/ready")
+#: /health is where the probes of those who come from celery-exporter point: they need not change.
+PATHS = ("/", "/metrics", "/-/healthy", "/-/ready", "/health")
 
 
 class Exposition(Protocol):
     """Renders the metrics; called in a worker thread, by two of them at the same time."""
 
-    def __call__(self, accept: str, names: list[str]) -> tuple[str, bytes]:
-        """Return content type and body for an Accept header; `names` limits it when not empty."""
+    def __call__(self, accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
+        """Return content type and body for an Accept header; `names` limits it when not empty.
+
+        `scraper` tells one Prometheus from another; it is "" for everyone else.
+        """
 
 
 class Readiness(NamedTuple):
@@ -88,7 +92,7 @@ class PagesApp:
         match path:
             case "/metrics":
                 await self._metrics(scope, send)
-            case "/-/healthy":
+            case "/-/healthy" | "/health":
                 await self._state(send, self._pages.healthy, "Healthy.")
             case "/-/ready":
                 await self._state(send, self._pages.ready, "Ready.")
@@ -102,7 +106,9 @@ class PagesApp:
         gzip = accepts_gzip((header(scope, b"accept-encoding") or b"").decode("latin-1"))
         names = requested_names(scope["query_string"])
         try:
-            content_type, body, gzipped = await self._workers.run(self._render, accept, names, gzip)
+            content_type, body, gzipped = await self._workers.run(
+                self._render, accept, names, _scraper(scope), gzip
+            )
         except BusyError:
             self._stats.add("busy_responses")
             text = "Too many scrapes at the same time.\n"
@@ -117,8 +123,10 @@ class PagesApp:
                 headers.append((b"content-encoding", b"gzip"))
             await send_body(send, 200, content_type.encode("latin-1"), body, headers=headers)
 
-    def _render(self, accept: str, names: list[str], gzip: bool) -> tuple[str, bytes, bool]:
-        content_type, body = self._pages.exposition(accept, names)
+    def _render(
+        self, accept: str, names: list[str], scraper: str, gzip: bool
+    ) -> tuple[str, bytes, bool]:
+        content_type, body = self._pages.exposition(accept, names, scraper)
         if not gzip or len(body) < _GZIP_MIN_BYTES:
             return content_type, body, False
         compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS)
@@ -152,3 +160,16 @@ def _ask(ask: Callable[[], Readiness]) -> Readiness:
         # A probe that cannot be answered is a failed probe.
         _LOGGER.exception("the state of the process could not be told")
         return Readiness(False, "The state of the process could not be told; the log says why.")
+
+
+def _scraper(scope: Scope) -> str:
+    """Return who scrapes, if it is a Prometheus: it says how long it waits, others do not.
+
+    Two behind one address are told apart by what they ask for, if by anything.
+    """
+    if header(scope, b"x-prometheus-scrape-timeout-seconds") is None:
+        return ""
+    client = scope.get("client")
+    agent = (header(scope, b"user-agent") or b"").decode("latin-1")
+    query = scope["query_string"].decode("latin-1")
+    return f"{client[0] if client else 'unix'} {agent[:100]} {query[:200]}"
