@@ -7,12 +7,14 @@ docs/profiles.md lists each difference.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
+from z4j_exporter.errors import ConfigError
 from z4j_exporter.metrics.base import LabelRules
 from z4j_exporter.metrics.catalogue import with_buckets
 from z4j_exporter.metrics.labels import OVERFLOW, clean
+from z4j_exporter.metrics.rows import Rows
 from z4j_exporter.metrics.store import (
+    Cell,
     Cells,
     CounterCell,
     Family,
@@ -23,7 +25,12 @@ from z4j_exporter.metrics.store import (
 )
 from z4j_exporter.track.cluster import Cluster
 from z4j_exporter.track.exceptions import UNKNOWN_EXCEPTION
-from z4j_exporter.track.transitions import Transition, WorkerTransition
+from z4j_exporter.track.transitions import (
+    UNKNOWN_TASK,
+    TaskTransition,
+    Transition,
+    WorkerTransition,
+)
 
 #: prometheus_client's ``Histogram.DEFAULT_BUCKETS``, which the peer uses.
 _RUNTIME_BUCKETS = (
@@ -32,7 +39,7 @@ _RUNTIME_BUCKETS = (
 _WAIT_BUCKETS = (
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
 )  # fmt: skip
-_LABELS = ("name", "hostname", "queue_name")
+_LABELS = ("hostname", "name", "queue_name")
 _COUNTERS = {
     "sent": "Sent when a task message is published.",
     "received": "Sent when the worker receives a task.",
@@ -45,16 +52,22 @@ _COUNTERS = {
     "retried": "Sent if the task failed, but will be retried in the future.",
 }
 _GENERIC = "generic"
+#: What the peer calls a task whose name it never saw; its dashboards leave it out.
+_NO_NAME = "None"
+_NO_EXCEPTION_CLASS = "UnknownException"
 #: Nodenames whose host is remembered.
 _MAX_NODENAMES = 10_000
 
+#: A row as the wire tells it: name, host, whether it is for task-sent, queue.
+_Key = tuple[str, str, bool, str]
+
 
 class _Row:
-    """The cells of one (name, hostname, queue_name)."""
+    """The cells of one (hostname, name, queue_name)."""
 
     __slots__ = ("counters", "failed", "labels", "runtime", "wait")
 
-    def __init__(self, labels: tuple[str, ...]) -> None:
+    def __init__(self, labels: Mapping[str, str]) -> None:
         self.labels = labels
         self.counters: dict[str, CounterCell] = {}
         self.failed: dict[str, CounterCell] = {}
@@ -62,8 +75,15 @@ class _Row:
         self.wait: HistogramCell | None = None
 
 
+def _child(cells: Cells[Cell], row: _Row, exception: str = "") -> Cell:
+    return cells.child(*(row.labels.get(name, exception) for name in cells.family.labels))
+
+
 class CeleryExporterProfile:
-    """Counts every event, as the peer does: two failures of one task at a hard limit are two."""
+    """Counts every event, as the peer does: two failures of one task at a hard limit are two.
+
+    Raises ConfigError for a static label that the families have already.
+    """
 
     name = "celery-exporter"
 
@@ -81,15 +101,12 @@ class CeleryExporterProfile:
     ) -> None:
         self.store = store
         self._rules = rules or LabelRules()
-        self._default_queue = default_queue
-        self._static = tuple(clean(value) for value in (static_labels or {}).values())
+        self._default_queue = clean(default_queue)
         self._generic_sent = generic_sent_hostname
         self._generic_worker = generic_worker_hostname
-        static_names = tuple(static_labels or ())
-
-        def declare(name: str, kind: str, text: str, *labels: str) -> Family:
-            return Family(f"{prefix}{name}", kind, text, (*labels, *static_names))  # type: ignore[arg-type]  # literals below
-
+        self._static = {name: clean(value) for name, value in (static_labels or {}).items()}
+        _check_static(self._static)
+        declare = _Declare(prefix, frozenset(self._static))
         self._counters: dict[str, Cells[CounterCell]] = {
             kind: store.counter(
                 declare(
@@ -101,9 +118,10 @@ class CeleryExporterProfile:
             )
             for kind, text in _COUNTERS.items()
         }
+        self._failures = self._counters["failed"]
 
         def histogram(name: str, text: str, bounds: tuple[float, ...]) -> Cells[HistogramCell]:
-            family = replace(declare(name, "histogram", text, *_LABELS), buckets=bounds)
+            family = with_buckets(declare(name, "histogram", text, *_LABELS), bounds)
             return store.histogram(with_buckets(family, (buckets or {}).get(family.name)))
 
         self._runtime = histogram(
@@ -124,10 +142,12 @@ class CeleryExporterProfile:
             "The number of tasks the worker is currently processing",
             "hostname",
         )
-        # By name, host, whether it is for task-sent, and queue.
-        self._rows: dict[tuple[str, str, bool, str], _Row] = {}
+        self._rows: Rows[_Key, _Row] = Rows(store.max_series, self._label, self._make)
+        self._overflow = self._make(("", OVERFLOW, ""))
         self._hosts: dict[str, str] = {}
         self._nodes: defaultdict[str, set[str]] = defaultdict(set)
+        # The task that started last: its task-sent may follow, with the wait.
+        self._last_start: tuple[str, _Row] = ("", self._overflow)
 
     def take(self, transition: Transition) -> None:
         """Count one event; the tracker's own conclusions are none."""
@@ -135,42 +155,40 @@ class CeleryExporterProfile:
             self._worker(transition)
             return
         step = transition
-        if step.kind not in _COUNTERS:
+        kind = step.kind
+        if kind not in _COUNTERS:
             return
         host = self._hosts.get(step.worker) or self._learn_host(step.worker)
-        key = (step.name, host, step.kind == "sent", step.queue)
-        row = self._rows.get(key) or self._row(key)
-        if step.kind != "sent" and not row.failed:
+        row = self._rows.get((step.name, host, kind == "sent", step.queue))
+        if row is None:
+            self.store.dropped[self._counters["received"].family.name] += 1
+            row = self._overflow
+        if kind != "sent" and not row.failed:
             self._zero(row)
-        if step.kind == "failed":
-            self._failed(row, step.detail).value += 1
-        else:
-            self._cell(row, step.kind).value += 1
+        cell = self._failed(row, step.detail) if kind == "failed" else self._cell(row, kind)
+        cell.value += 1
+        if kind == "started":
+            self._last_start = (step.uuid, row)
         if step.queue_wait is not None:
-            if row.wait is None:
-                row.wait = self._wait.child(*row.labels, *self._static)
-            row.wait.observe(step.queue_wait)
-        if step.kind == "succeeded" and step.runtime is not None:
+            self._observe_wait(step, row, step.queue_wait)
+        if kind == "succeeded" and step.runtime is not None:
             if row.runtime is None:
-                row.runtime = self._runtime.child(*row.labels, *self._static)
+                row.runtime = _child(self._runtime, row)
             row.runtime.observe(step.runtime)
 
-    def _row(self, key: tuple[str, str, bool, str]) -> _Row:
+    # -- rows --------------------------------------------------------------------------------
+
+    def _label(self, key: _Key) -> tuple[str, ...]:
         name, host, sent, queue = key
         generic = self._generic_sent if sent else self._generic_worker
-        labels = (
-            self._rules.task(name),
+        return (
             _GENERIC if generic else host,
+            _NO_NAME if name == UNKNOWN_TASK else self._rules.task(name),
             clean(queue) or self._default_queue,
         )
-        overflow = len(self._rows) >= self.store.max_series
-        if overflow:
-            self.store.dropped[self._counters["received"].family.name] += 1
-            labels = (OVERFLOW, "", "")
-        row = _Row(labels)
-        if not overflow:
-            self._rows[key] = row
-        return row
+
+    def _make(self, labels: tuple[str, ...]) -> _Row:
+        return _Row({**dict(zip(_LABELS, labels, strict=True)), **self._static})
 
     def _zero(self, row: _Row) -> None:
         """Create a row's seven counters at 0, when a worker's first event makes the row known.
@@ -181,21 +199,34 @@ class CeleryExporterProfile:
         for kind in _COUNTERS:
             if kind not in ("sent", "failed"):
                 self._cell(row, kind)
-        row.failed[""] = self._counters["failed"].child(*row.labels, "", *self._static)
+        row.failed[""] = _child(self._failures, row)
 
     def _cell(self, row: _Row, kind: str) -> CounterCell:
         cell = row.counters.get(kind)
         if cell is None:
-            cell = row.counters[kind] = self._counters[kind].child(*row.labels, *self._static)
+            cell = _child(self._counters[kind], row)
+            if not cell.overflow:
+                row.counters[kind] = cell
         return cell
 
     def _failed(self, row: _Row, detail: str) -> CounterCell:
-        exception = "UnknownException" if detail == UNKNOWN_EXCEPTION else clean(detail)
+        exception = _NO_EXCEPTION_CLASS if detail == UNKNOWN_EXCEPTION else clean(detail)
         cell = row.failed.get(exception)
         if cell is None:
-            cell = self._counters["failed"].child(*row.labels, exception, *self._static)
-            row.failed[exception] = cell
+            cell = _child(self._failures, row, exception)
+            if not cell.overflow:
+                row.failed[exception] = cell
         return cell
+
+    def _observe_wait(self, step: TaskTransition, row: _Row, seconds: float) -> None:
+        """Count a wait under the worker's host, though a late task-sent may have told it."""
+        if step.kind != "started" and self._last_start[0] == step.uuid:
+            row = self._last_start[1]
+        if row.wait is None:
+            row.wait = _child(self._wait, row)
+        row.wait.observe(seconds)
+
+    # -- workers -----------------------------------------------------------------------------
 
     def _learn_host(self, nodename: str) -> str:
         """Remember a nodename's host: clients have a new nodename with every process."""
@@ -222,21 +253,18 @@ class CeleryExporterProfile:
                 cells.remove("hostname", host)
         self._runtime.remove("hostname", host)
         self._wait.remove("hostname", host)
-        self._rows = {k: row for k, row in self._rows.items() if row.labels[1] != host}
+        self._rows.remove(lambda labels: labels[0] == host)
 
     # -- collecting --------------------------------------------------------------------------
 
     def collect(self, cluster: Cluster, wall: float, floor: int) -> list[FamilySnapshot]:  # noqa: ARG002  # Profile's signature
         """Copy all families, in the peer's order."""
-        hosts: defaultdict[str, list[tuple[bool, int | None]]] = defaultdict(list)
+        up: defaultdict[str, int] = defaultdict(int)
+        active: defaultdict[str, int] = defaultdict(int)
         for worker in cluster.workers:
-            hosts[self._host(worker.name)].append((worker.up, worker.active))
-        up = {host: int(any(u for u, _ in states)) for host, states in hosts.items()}
-        active = {
-            host: sum(a for _, a in states if a is not None)
-            for host, states in hosts.items()
-            if any(a is not None for _, a in states)
-        }
+            host = self._host(worker.name)
+            up[host] |= worker.up
+            active[host] += (worker.active or 0) if worker.up else 0
         return [
             *(cells.snapshot(floor) for cells in self._counters.values()),
             self._gauge(self._up, up.items()),
@@ -251,7 +279,28 @@ class CeleryExporterProfile:
         return [*counters, self._up, self._active, self._runtime.family, self._wait.family]
 
     def _gauge(self, family: Family, values: Iterable[tuple[str, int]]) -> FamilySnapshot:
-        return FamilySnapshot(
-            family,
-            [(label_text(family.labels, (host, *self._static)), value) for host, value in values],
-        )
+        def text(host: str) -> str:
+            return label_text(family.labels, [self._static.get(n, host) for n in family.labels])
+
+        return FamilySnapshot(family, [(text(host), value) for host, value in values])
+
+
+class _Declare:
+    """Declares families: the prefix, the static labels, and prometheus_client's order of labels."""
+
+    def __init__(self, prefix: str, static: frozenset[str]) -> None:
+        self._prefix = prefix
+        self._static = static
+
+    def __call__(self, name: str, kind: str, text: str, *labels: str) -> Family:
+        names = tuple(sorted((*labels, *self._static)))
+        return Family(self._prefix + name, kind, text, names, fixed=self._static)  # type: ignore[arg-type]  # literals above
+
+
+def _check_static(static: Mapping[str, str]) -> None:
+    for name in static:
+        if name in (*_LABELS, "exception", "le"):
+            raise ConfigError(
+                f"--static-label: {name!r} is a label that the metrics have already",
+                hint="Choose another name, such as environment or region.",
+            )

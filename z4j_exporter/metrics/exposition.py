@@ -32,7 +32,8 @@ def render(snapshots: Iterable[FamilySnapshot], *, openmetrics: bool) -> bytes:
                 lines.append(f"{name}{braces} {number(value)}\n")  # type: ignore[arg-type]  # only histograms have histogram values
     if openmetrics:
         lines.append("# EOF\n")
-    return "".join(lines).encode("utf-8")
+    # Label values are clean (labels.py); should one not be, a scrape must not fail for it.
+    return "".join(lines).encode("utf-8", "replace")
 
 
 def number(value: float) -> str:

@@ -4,10 +4,12 @@ docs/profiles.md says where this is right and Flower is not.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from z4j_exporter.metrics.base import LabelRules
 from z4j_exporter.metrics.catalogue import with_buckets
+from z4j_exporter.metrics.labels import OVERFLOW
+from z4j_exporter.metrics.rows import Rows
 from z4j_exporter.metrics.store import (
     Cells,
     CounterCell,
@@ -18,25 +20,27 @@ from z4j_exporter.metrics.store import (
     label_text,
 )
 from z4j_exporter.track.cluster import Cluster
+from z4j_exporter.track.table import Task
 from z4j_exporter.track.transitions import UNKNOWN_TASK, Transition, WorkerTransition
 
-_EVENTS = Family("flower_events_total", "counter", "Number of events", ("worker", "type", "task"))
+_PAIR = ("task", "worker")
+_EVENTS = Family("flower_events_total", "counter", "Number of events", ("task", "type", "worker"))
 _RUNTIME = Family(
-    "flower_task_runtime_seconds", "histogram", "Task runtime", ("worker", "task"), "seconds",
+    "flower_task_runtime_seconds", "histogram", "Task runtime", _PAIR, "seconds",
     (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 )  # fmt: skip
 _PREFETCH_TIME = Family(
     "flower_task_prefetch_time_seconds",
     "gauge",
     "The time the task spent waiting at the celery worker to be executed.",
-    ("worker", "task"),
+    _PAIR,
     "seconds",
 )
 _PREFETCHED = Family(
     "flower_worker_prefetched_tasks",
     "gauge",
     "Number of tasks of given type prefetched at a worker",
-    ("worker", "task"),
+    _PAIR,
 )
 _ONLINE = Family("flower_worker_online", "gauge", "Worker online status", ("worker",))
 _EXECUTING = Family(
@@ -48,6 +52,26 @@ _EXECUTING = Family(
 _FAMILIES = (_EVENTS, _RUNTIME, _PREFETCH_TIME, _PREFETCHED, _ONLINE, _EXECUTING)
 #: The tracker's conclusions, which no event stands behind.
 _CONCLUSIONS = frozenset({"lost", "unseen"})
+#: Kinds that are there from a worker's first event of a task on: Flower's dashboard divides one
+#: by the other, and has no line for a task that never failed where there is no 0.
+_FROM_THE_START = ("succeeded", "failed")
+#: Seconds after which the counters of a client that sends no more go: each process of an
+#: application is a client with a nodename of its own.
+CLIENT_FORGET_SECONDS = 1800.0
+
+
+class _Row:
+    """What is kept of one (task, worker)."""
+
+    __slots__ = ("events", "labels", "prefetch_time", "received", "runtime")
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self.labels = labels
+        self.events: dict[str, CounterCell] = {}
+        self.runtime: HistogramCell | None = None
+        #: Seconds the last task waited at the worker; 0 when it has ended, None before any.
+        self.prefetch_time: float | None = None
+        self.received = False
 
 
 class FlowerProfile:
@@ -61,89 +85,132 @@ class FlowerProfile:
         rules: LabelRules | None = None,
         *,
         buckets: Mapping[str, tuple[float, ...]] | None = None,
+        client_forget_seconds: float = CLIENT_FORGET_SECONDS,
     ) -> None:
         self.store = store
         self._rules = rules or LabelRules()
+        self._client_forget_seconds = client_forget_seconds
         self._events: Cells[CounterCell] = store.counter(_EVENTS)
         self._runtime: Cells[HistogramCell] = store.histogram(
             with_buckets(_RUNTIME, (buckets or {}).get(_RUNTIME.name))
         )
-        self._cells: dict[tuple[str, str, str], CounterCell] = {}
-        # Seconds the last task waited at the worker; 0 when it has ended. By (worker, task) label.
-        self._prefetch_time: dict[tuple[str, str], float] = {}
-        self._seen: set[tuple[str, str]] = set()
+        # By name and full nodename, as they are on the wire.
+        self._rows: Rows[tuple[str, str], _Row] = Rows(store.max_series, self._label, _Row)
+        self._overflow = _Row((OVERFLOW, ""))
+        self._nodes: defaultdict[str, set[str]] = defaultdict(set)
+        self._sending: set[str] = set()
+        # When a client was last seen to send, by worker label; epoch seconds of our clock.
+        self._sent_at: dict[str, float] = {}
 
     def take(self, transition: Transition) -> None:
         """Count one event."""
         if isinstance(transition, WorkerTransition):
-            if transition.kind == "forgotten":
-                self._forget(transition.worker)
+            self._worker(transition)
             return
         step = transition
-        if step.kind in _CONCLUSIONS:
+        kind = step.kind
+        if kind in _CONCLUSIONS:
             return
-        key = (step.worker, step.kind, step.name)
-        cell = self._cells.get(key)
-        worker, task = self._labels(step.worker, step.name)
+        row = self._rows.get((step.name, step.worker))
+        if row is None:
+            self.store.dropped[_EVENTS.name] += 1
+            row = self._overflow
+        if kind == "sent":
+            if row.labels[1]:
+                self._sending.add(row.labels[1])
+        elif "failed" not in row.events:
+            for known in _FROM_THE_START:
+                self._cell(row, known)
+        self._cell(row, kind).value += 1
+        if kind == "received":
+            row.received = True
+        elif kind == "started":
+            if step.prefetch_wait is not None:
+                row.prefetch_time = step.prefetch_wait
+        elif kind in ("succeeded", "failed"):
+            if row.prefetch_time is not None:
+                row.prefetch_time = 0.0
+            if kind == "succeeded" and step.runtime is not None:
+                if row.runtime is None:
+                    row.runtime = self._runtime.child(*row.labels)
+                row.runtime.observe(step.runtime)
+
+    def _label(self, key: tuple[str, str]) -> tuple[str, ...]:
+        name, worker = key
+        task = "" if name == UNKNOWN_TASK else self._rules.task(name)
+        return task, self._rules.worker(worker)
+
+    def _cell(self, row: _Row, kind: str) -> CounterCell:
+        cell = row.events.get(kind)
         if cell is None:
-            cell = self._events.child(worker, f"task-{step.kind}", task)
-            if len(self._cells) < self.store.max_series:
-                self._cells[key] = cell
-        cell.value += 1
-        if step.runtime is not None and step.kind == "succeeded":
-            self._runtime.child(worker, task).observe(step.runtime)
-        pair = (worker, task)
-        if step.kind == "received" and len(self._seen) < self.store.max_series:
-            self._seen.add(pair)
-        if step.prefetch_wait is not None and pair in self._seen:
-            self._prefetch_time[pair] = step.prefetch_wait
-        elif step.kind in ("succeeded", "failed") and pair in self._prefetch_time:
-            self._prefetch_time[pair] = 0.0
+            task, worker = row.labels
+            cell = self._events.child(task, f"task-{kind}", worker)
+            if not cell.overflow:
+                row.events[kind] = cell
+        return cell
 
-    def _labels(self, worker: str, name: str) -> tuple[str, str]:
-        return self._rules.worker(worker), "" if name == UNKNOWN_TASK else self._rules.task(name)
+    def _worker(self, transition: WorkerTransition) -> None:
+        label = self._rules.worker(transition.worker)
+        if transition.kind != "forgotten":
+            self._nodes[label].add(transition.worker)
+            return
+        self._nodes[label].discard(transition.worker)
+        if not self._nodes[label]:  # a rule may give several workers one label
+            del self._nodes[label]
+            self._forget(label)
 
-    def _forget(self, nodename: str) -> None:
-        worker = self._rules.worker(nodename)
-        self._events.remove("worker", worker)
-        self._runtime.remove("worker", worker)
-        self._cells = {k: cell for k, cell in self._cells.items() if k[0] != nodename}
-        self._seen = {pair for pair in self._seen if pair[0] != worker}
-        self._prefetch_time = {
-            pair: time for pair, time in self._prefetch_time.items() if pair[0] != worker
-        }
+    def _forget(self, label: str) -> None:
+        self._events.remove("worker", label)
+        self._runtime.remove("worker", label)
+        self._rows.remove(lambda labels: labels[1] == label)
 
-    def collect(self, cluster: Cluster, wall: float, floor: int) -> list[FamilySnapshot]:  # noqa: ARG002  # Profile's signature
-        """Copy all families."""
-        prefetched: defaultdict[tuple[str, str], int] = defaultdict(
-            int, dict.fromkeys(self._seen, 0)
+    def _forget_clients(self, wall: float) -> None:
+        """Drop the series of clients that were silent for long: they are not coming back."""
+        for label in self._sending:
+            if label not in self._nodes:
+                self._sent_at[label] = wall
+        self._sending.clear()
+        for label, sent_at in list(self._sent_at.items()):
+            if label in self._nodes:
+                del self._sent_at[label]
+            elif wall - sent_at >= self._client_forget_seconds:
+                del self._sent_at[label]
+                if not self._works(label):
+                    self._forget(label)
+
+    def _works(self, label: str) -> bool:
+        """Return whether more than task-sent came: a worker, though without heartbeats."""
+        return any(
+            row.labels[1] == label and row.events.keys() != {"sent"} for row in self._rows.values()
         )
+
+    # -- collecting --------------------------------------------------------------------------
+
+    def collect(self, cluster: Cluster, wall: float, floor: int) -> list[FamilySnapshot]:
+        """Copy all families."""
+        self._forget_clients(wall)
+        rows = [*self._rows.values(), self._overflow]
+        prefetched = {row.labels: 0 for row in rows if row.received}
         for task in cluster.tasks.table.active.values():
-            for attempt in task.attempts:
-                if (
-                    attempt.ended is None
-                    and attempt.received is not None
-                    and attempt.started is None
-                    and attempt.eta is None
-                    and attempt.worker is not None
-                ):
-                    pair = self._labels(attempt.worker, attempt.name or task.name or UNKNOWN_TASK)
-                    if pair in self._seen:
-                        prefetched[pair] += 1
-        online: dict[str, int] = {}
+            for key in _prefetched(task):
+                row = self._rows.known(key)
+                if row is not None and row.received:
+                    prefetched[row.labels] += 1
+        online: defaultdict[str, int] = defaultdict(int)
         executing: dict[str, int] = {}
         for worker in cluster.workers:
             label = self._rules.worker(worker.name)
-            online[label] = max(online.get(label, 0), int(worker.up))
+            online[label] |= worker.up
             if worker.active is not None:
-                executing[label] = executing.get(label, 0) + worker.active
+                executing[label] = executing.get(label, 0) + (worker.active if worker.up else 0)
+        times = ((row.labels, row.prefetch_time) for row in rows if row.prefetch_time is not None)
         return [
             self._events.snapshot(floor),
             self._runtime.snapshot(floor),
-            _pairs(_PREFETCH_TIME, self._prefetch_time),
-            _pairs(_PREFETCHED, prefetched),
-            _singles(_ONLINE, online),
-            _singles(_EXECUTING, executing),
+            _gauge(_PREFETCH_TIME, times),
+            _gauge(_PREFETCHED, prefetched.items()),
+            _gauge(_ONLINE, (((label,), value) for label, value in online.items())),
+            _gauge(_EXECUTING, (((label,), value) for label, value in executing.items())),
         ]
 
     def families(self) -> list[Family]:
@@ -151,9 +218,18 @@ class FlowerProfile:
         return [self._runtime.family if f is _RUNTIME else f for f in _FAMILIES]
 
 
-def _pairs(family: Family, values: Mapping[tuple[str, str], float]) -> FamilySnapshot:
-    return FamilySnapshot(family, [(label_text(family.labels, k), v) for k, v in values.items()])
+def _prefetched(task: Task) -> Iterable[tuple[str, str]]:
+    """Return name and worker of each attempt that a worker holds and has not started."""
+    return [
+        (attempt.name or task.name or UNKNOWN_TASK, attempt.worker)
+        for attempt in task.attempts
+        if attempt.ended is None
+        and attempt.received is not None
+        and attempt.started is None
+        and attempt.eta is None  # it waits for its time, not for a free process
+        and attempt.worker is not None
+    ]
 
 
-def _singles(family: Family, values: Mapping[str, float]) -> FamilySnapshot:
-    return FamilySnapshot(family, [(label_text(family.labels, (k,)), v) for k, v in values.items()])
+def _gauge(family: Family, values: Iterable[tuple[tuple[str, ...], float]]) -> FamilySnapshot:
+    return FamilySnapshot(family, [(label_text(family.labels, k), v) for k, v in values])

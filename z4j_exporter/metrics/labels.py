@@ -33,8 +33,8 @@ def compile_pattern(pattern: str, option: str) -> re.Pattern[str]:
     Raises ConfigError that names the option.
     """
     try:
-        return re.compile(f"(?:{pattern})")
-    except re.error as error:
+        return re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"{option}: {pattern!r} is not a regular expression: {error}",
             hint="Python's syntax; the pattern must match the whole value.",
@@ -76,7 +76,7 @@ class WorkerLabel:
                 )
             compiled = compile_pattern(pattern, "--worker-label-rewrite")
             try:
-                re.compile(compiled.pattern + "|").sub(replacement, "")
+                compiled.sub(replacement, "")  # it reads the replacement, match or not
             except (re.error, IndexError) as error:
                 raise ConfigError(
                     f"--worker-label-rewrite: replacement {replacement!r}: {error}",

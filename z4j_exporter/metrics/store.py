@@ -17,6 +17,8 @@ from z4j_exporter.metrics.labels import OVERFLOW, escape
 DEFAULT_MAX_SERIES = 10_000
 #: Labels whose values this program chooses from a short list: they cannot overflow.
 FIXED_LABELS = frozenset({"outcome", "reason", "requeued", "state", "type", "period"})
+#: Labels that say what was left out, where a family has one of them.
+_OVERFLOWING = ("task", "name")
 
 
 @dataclass(frozen=True)
@@ -30,27 +32,33 @@ class Family:
     unit: str = ""
     #: Upper bounds of a histogram, without +Inf.
     buckets: tuple[float, ...] = ()
+    #: Labels, beside FIXED_LABELS, whose values are not from the wire: a user's static labels.
+    fixed: frozenset[str] = frozenset()
 
 
 class CounterCell:
-    """The value of one counter series."""
+    """The value of one counter series. ``overflow``: of all those beyond the cap."""
 
-    __slots__ = ("born", "labels", "value")
+    __slots__ = ("born", "labels", "overflow", "value")
 
-    def __init__(self, labels: str, born: int) -> None:
+    def __init__(self, labels: str, born: int, overflow: bool = False) -> None:
         self.labels = labels
         self.born = born
+        self.overflow = overflow
         self.value: float = 0
 
 
 class HistogramCell:
     """The buckets of one histogram series: one count for each bound, and one for the rest."""
 
-    __slots__ = ("born", "bounds", "counts", "labels", "sum")
+    __slots__ = ("born", "bounds", "counts", "labels", "overflow", "sum")
 
-    def __init__(self, labels: str, born: int, bounds: tuple[float, ...]) -> None:
+    def __init__(
+        self, labels: str, born: int, bounds: tuple[float, ...], overflow: bool = False
+    ) -> None:
         self.labels = labels
         self.born = born
+        self.overflow = overflow
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
@@ -110,8 +118,8 @@ class Store:
     def histogram(self, family: Family) -> "Cells[HistogramCell]":
         """Return the cells of a histogram family."""
 
-        def make(labels: str, born: int) -> HistogramCell:
-            return HistogramCell(labels, born, family.buckets)
+        def make(labels: str, born: int, overflow: bool) -> HistogramCell:
+            return HistogramCell(labels, born, family.buckets, overflow)
 
         return Cells(self, family, make)
 
@@ -119,27 +127,34 @@ class Store:
 class Cells(Generic[Cell]):
     """The series of one family, at most ``max_series`` of them."""
 
-    def __init__(self, store: Store, family: Family, make: Callable[[str, int], Cell]) -> None:
+    def __init__(
+        self, store: Store, family: Family, make: Callable[[str, int, bool], Cell]
+    ) -> None:
         self.family = family
         self._store = store
-        self._make: Callable[[str, int], Cell] = make
+        self._make: Callable[[str, int, bool], Cell] = make
         self._cells: dict[tuple[str, ...], Cell] = {}
 
     def __len__(self) -> int:
         return len(self._cells)
 
     def child(self, *values: str) -> Cell:
-        """Return the cell of these label values, or the overflow's beyond the cap."""
+        """Return the cell of these label values, or the overflow's beyond the cap.
+
+        An overflow's cell is to be asked for each time, not to be kept: so each update that goes
+        there is counted, and what hostile values there are is not remembered.
+        """
         cell = self._cells.get(values)
         if cell is None:
-            if len(self._cells) >= self._store.max_series:
+            overflow = len(self._cells) >= self._store.max_series
+            if overflow:
                 self._store.dropped[self.family.name] += 1
-                values = overflow_values(self.family.labels, values)
+                values = overflow_values(self.family, values)
                 if values in self._cells:
                     return self._cells[values]
             self._store.serial += 1
-            cell = self._make(label_text(self.family.labels, values), self._store.serial)
-            self._cells[values] = cell
+            text = label_text(self.family.labels, values)
+            cell = self._cells[values] = self._make(text, self._store.serial, overflow)
         return cell
 
     def remove(self, label: str, value: str) -> None:
@@ -161,11 +176,11 @@ class Cells(Generic[Cell]):
         return FamilySnapshot(self.family, samples)
 
 
-def overflow_values(names: Sequence[str], values: Sequence[str]) -> tuple[str, ...]:
-    """Return the label values of the overflow series: only what this program chose stays."""
-    kept = [v if n in FIXED_LABELS else "" for n, v in zip(names, values, strict=True)]
-    for position, name in enumerate(names):
-        if name not in FIXED_LABELS:
-            kept[position] = OVERFLOW
-            break
-    return tuple(kept)
+def overflow_values(family: Family, values: Sequence[str]) -> tuple[str, ...]:
+    """Return the label values of the overflow series: only what is not from the wire stays."""
+    fixed = FIXED_LABELS | family.fixed
+    kept = {n: v if n in fixed else "" for n, v in zip(family.labels, values, strict=True)}
+    free = [name for name in family.labels if name not in fixed]
+    for name in [*(n for n in _OVERFLOWING if n in free), *free][:1]:
+        kept[name] = OVERFLOW
+    return tuple(kept.values())
