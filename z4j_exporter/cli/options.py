@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import click
+import msgspec
 
 from z4j_exporter.config import (
     ENVIRONMENT_PREFIX,
@@ -55,7 +56,7 @@ def _option(field: str) -> Callable[[Command], Command]:
     names = [f"--{option_name(field)}", field]
     if field in _SHORT:
         names.insert(0, _SHORT[field])
-    default = info.get_default(call_default_factory=True)  # type: ignore[call-arg]  # no factory needs data
+    default = info.get_default(call_default_factory=True)
     help_text = info.description or ""
     if default not in (None, [], {}, (), False, True):
         help_text += f"  [default: {default}]"
@@ -70,9 +71,29 @@ def _option(field: str) -> Callable[[Command], Command]:
     return click.option(
         *names,
         multiple=kind in ("list", "mapping"),
-        metavar={"list": "TEXT", "mapping": "KEY=VALUE"}.get(kind, "VALUE"),
+        metavar=_metavar(field),
         help=help_text + ("  May be given several times." if kind in ("list", "mapping") else ""),
     )
+
+
+def _metavar(field: str) -> str:
+    """Return what stands for the value in --help."""
+    annotation = Settings.model_fields[field].annotation
+    if get_origin(annotation) is Literal:
+        return f"[{'|'.join(get_args(annotation))}]"
+    kinds = _leaves(annotation)
+    for known, shown in ((float, "SECONDS"), (int, "N"), (Path, "FILE")):
+        if known in kinds:
+            return shown
+    return {"list": "TEXT", "mapping": "KEY=VALUE"}.get(_kind(field), "TEXT")
+
+
+def _leaves(annotation: Any) -> set[Any]:
+    """Return the plain types inside an annotation such as ``Annotated[float, …] | None``."""
+    if get_origin(annotation) in (list, dict):
+        return set()
+    inner = [_leaves(a) for a in get_args(annotation) if isinstance(a, type) or get_args(a)]
+    return {annotation}.union(*inner)
 
 
 def _kind(field: str) -> str:
@@ -152,8 +173,6 @@ def _pair(field: str, text: str) -> tuple[str, Any]:
 
 def _literal(value: str) -> Any:
     """Read an option's value as the peers do: a number, true or false, JSON, else text."""
-    import msgspec
-
     try:
         return msgspec.json.decode(value)
     except msgspec.DecodeError:

@@ -32,7 +32,8 @@ class Session(ABC):
         An empty list means that nothing came. Does nothing but read: no decoding, no logging.
         Probes a silent connection by itself.
 
-        Raises SourceLostError when the connection is gone, EndOfStreamError when there will be no more.
+        Raises SourceLostError when the connection is gone, EndOfStreamError when there will be
+        no more.
         """
 
     @abstractmethod

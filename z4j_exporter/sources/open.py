@@ -15,10 +15,12 @@ from z4j_exporter.sources.redis import RedisSource
 def open_source(settings: Settings) -> Source:
     """Return the source for the settings; it is not connected yet.
 
-    Raises ConfigError or BrokerUrlError when there is none.
+    Raises ConfigError, BrokerUrlError or FileError when there is none.
     """
     if settings.recording is not None:
-        return RecordingSource(settings.recording)
+        recording = RecordingSource(settings.recording)
+        recording.connect().close()  # a file that is not there is told now, not by the reader
+        return recording
     if not settings.broker_url:
         raise ConfigError(
             "no broker is configured",
