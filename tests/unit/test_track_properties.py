@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from tests.support.tracking import RECORDINGS, Stage, recorded
 from z4j_exporter.events.model import Event
 
-NAMES = sorted(p.name.removesuffix(".jsonl") for p in RECORDINGS.glob("*.jsonl") if p.stem != "demo")
+NAMES = sorted(
+    p.name.removesuffix(".jsonl") for p in RECORDINGS.glob("*.jsonl") if p.stem != "demo"
+)
 HISTORIES = {name: [event for _, event in recorded(name)] for name in NAMES}
 #: Histories whose tasks are each delivered once per attempt, under one name: for these the
 #: account of durations, too, is the same in any order.

@@ -45,7 +45,8 @@ EXPECTED = {
     "revoked_by_expiry": EXPIRED,
     "revoked_by_expiry.rabbitmq": EXPIRED,
     # The second of the two task-failed is a repeat.
-    "hard_time_limit": _begun("end.hard_limit") | {("failed", "end.hard_limit", Q, "TimeLimitExceeded"): 1},
+    "hard_time_limit": _begun("end.hard_limit")
+    | {("failed", "end.hard_limit", Q, "TimeLimitExceeded"): 1},
     "soft_time_limit": _begun("end.soft_limit")
     | {("failed", "end.soft_limit", Q, "SoftTimeLimitExceeded"): 1},
     "ignored": _begun("end.ignored"),

@@ -107,7 +107,9 @@ def test_retried_closes_the_oldest_open_attempt() -> None:
 
 def test_a_second_failure_is_a_repeat_and_ends_nothing_again() -> None:
     stage = _run_until_retry(Stage())
-    stage.play([event("task-failed", 3, exception="A()"), event("task-failed", 3.1, exception="B()")])
+    stage.play(
+        [event("task-failed", 3, exception="A()"), event("task-failed", 3.1, exception="B()")]
+    )
     first, second = stage.tasks[-2:]
     assert (first.repeat, first.final, first.attempts) == (False, True, 1)
     assert (second.repeat, second.final, second.runtime) == (True, False, None)
@@ -184,7 +186,9 @@ def test_clocks_that_differ_make_no_negative_durations() -> None:
     assert values == [0.0, 0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("eta", ["tomorrow", "2026-13-45", "0001-01-01T00:00:00+14:00", "", "9" * 400])
+@pytest.mark.parametrize(
+    "eta", ["tomorrow", "2026-13-45", "0001-01-01T00:00:00+14:00", "", "9" * 400]
+)
 def test_an_eta_that_is_none_is_left_out(eta: str) -> None:
     stage = Stage().play([event("task-sent", 0, **SENT, eta=eta), event("task-started", 5)])
     assert stage.tasks[-1].queue_wait == 5.0

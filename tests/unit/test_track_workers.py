@@ -68,7 +68,9 @@ def test_what_a_dead_worker_ran_is_lost_what_it_held_goes_back() -> None:
     _begin(stage, "elsewhere", W2)
     _beats(stage, 70, W2, active=1)
     lost = [t for t in stage.tasks if t.kind == "lost"]
-    assert [(t.uuid, t.detail, t.worker, t.final) for t in lost] == [("runs", "worker_lost", W1, True)]
+    assert [(t.uuid, t.detail, t.worker, t.final) for t in lost] == [
+        ("runs", "worker_lost", W1, True)
+    ]
     assert stage.cluster.task("held").state() == "waiting"  # type: ignore[union-attr]  # it is there
     assert stage.cluster.task("elsewhere").state() == "running"  # type: ignore[union-attr]  # it is there
 

@@ -3,8 +3,9 @@
 from collections import Counter
 
 from z4j_exporter.events.model import KNOWN_EVENT_TYPES, Event
+from z4j_exporter.track.conclusions import DEFAULT_GIVE_UP_SECONDS
 from z4j_exporter.track.table import DEFAULT_MAX_TASKS, Task
-from z4j_exporter.track.tasks import DEFAULT_GIVE_UP_SECONDS, TaskTracker
+from z4j_exporter.track.tasks import TaskTracker
 from z4j_exporter.track.transitions import Emit
 from z4j_exporter.track.workers import (
     DEFAULT_MAX_WORKERS,
@@ -38,8 +39,8 @@ class Cluster:
         self.tasks = TaskTracker(emit, max_tasks=max_tasks, give_up_seconds=give_up_seconds)
         self.workers = WorkerTracker(
             emit,
-            on_gone=self.tasks.lose_worker,
-            on_idle=self.tasks.idle_worker,
+            on_gone=self.tasks.conclusions.lose_worker,
+            on_idle=self.tasks.conclusions.idle_worker,
             timeout_seconds=worker_timeout_seconds,
             forget_seconds=worker_forget_seconds,
             max_workers=max_workers,

@@ -5,17 +5,16 @@ from sys import intern
 from z4j_exporter.events.model import Event
 from z4j_exporter.track import attempts as match
 from z4j_exporter.track.attempts import Attempt
+from z4j_exporter.track.conclusions import (
+    CONCLUDED,
+    DEFAULT_GIVE_UP_SECONDS,
+    Conclusions,
+)
 from z4j_exporter.track.exceptions import exception_class
 from z4j_exporter.track.naming import Naming
 from z4j_exporter.track.table import DEFAULT_MAX_TASKS, Task, TaskTable
 from z4j_exporter.track.transitions import Emit, TaskKind, TaskTransition
 
-#: Seconds without any event after which a task is given up.
-DEFAULT_GIVE_UP_SECONDS = 24 * 3600.0
-#: Seconds between looks for tasks to give up.
-_GIVE_UP_EVERY_SECONDS = 60.0
-#: Outcomes that the tracker concluded by itself: a new delivery proves them wrong.
-_CONCLUDED = frozenset({"lost", "unseen"})
 #: Ends without an attempt that one task remembers, to know them again.
 _MAX_EXTRA_ENDS = 8
 #: Ends of an attempt whose duration is a run time.
@@ -36,10 +35,9 @@ class TaskTracker:
         max_tasks: int = DEFAULT_MAX_TASKS,
         give_up_seconds: float = DEFAULT_GIVE_UP_SECONDS,
     ) -> None:
-        self._give_up_seconds = give_up_seconds
-        self._give_up_at: float | None = None
         self._naming = Naming(emit)
         self.table = TaskTable(max_tasks, on_forget=self._naming.release)
+        self.conclusions = Conclusions(self.table, self._naming, give_up_seconds)
         #: Exact repetitions of an event, dropped.
         self.duplicates = 0
         #: Events that came after one which must have followed them.
@@ -92,7 +90,7 @@ class TaskTracker:
             step.queue_wait = _wait(timestamp, attempt.eta, attempt.started)
         if retries == 0 and task.first_sent is None:
             task.first_sent = max(timestamp, attempt.eta or timestamp)
-            if task.ended_at is not None and task.outcome not in _CONCLUDED:
+            if task.ended_at is not None and task.outcome not in CONCLUDED:
                 step.end_to_end = max(0.0, task.ended_at - task.first_sent)
                 step.outcome = task.outcome or ""
         self._naming.tell(task, attempt, step, now)
@@ -197,78 +195,14 @@ class TaskTracker:
             self.table.finish(task, kind, event.timestamp)
         self._naming.tell(task, attempt, step, now)
 
-    # -- conclusions of the tracker itself -----------------------------------------------------
-
-    def lose_worker(self, worker: str, at: float, now: float) -> int:
-        """End what ran on a worker that is gone; return how many tasks that were.
-
-        ``at`` is the epoch time the ends get. What the worker had not started goes back to the
-        broker, and waits again.
-        """
-        ended = 0
-        for task in list(self.table.active.values()):
-            for attempt in task.attempts:
-                if attempt.ended is None and attempt.worker == worker:
-                    if attempt.started is None:
-                        attempt.ended, attempt.end = at, "returned"
-                    else:
-                        self._conclude(task, attempt, "lost", "worker_lost", at, now)
-                        ended += 1
-        return ended
-
-    def idle_worker(self, worker: str, at: float, now: float) -> int:
-        """End what seems to run on a worker that says it runs nothing; return how many.
-
-        ``Ignore`` ends a task without an event, and an event may have been lost.
-        """
-        ended = 0
-        for task in list(self.table.active.values()):
-            for attempt in task.attempts:
-                if (
-                    attempt.ended is None
-                    and attempt.worker == worker
-                    and attempt.started is not None
-                ):
-                    self._conclude(task, attempt, "unseen", "", at, now)
-                    ended += 1
-        return ended
-
     def tick(self, now: float) -> None:
         """Let time pass: tell what waited for its name long enough, give up what is stuck."""
         self._naming.tick(now)
-        if self._give_up_at is None or now >= self._give_up_at:
-            self._give_up_at = now + _GIVE_UP_EVERY_SECONDS
-            for task in list(self.table.active.values()):
-                if now - task.touched >= self._give_up_seconds:
-                    self._give_up(task, now)
+        self.conclusions.tick(now)
 
     def flush(self) -> None:
         """Tell all that is still held back."""
         self._naming.flush()
-
-    def _give_up(self, task: Task, now: float) -> None:
-        for attempt in task.attempts:
-            if attempt.ended is None and attempt.started is not None:
-                self._conclude(task, attempt, "lost", "timeout", attempt.started, now)
-        if task.outcome is None:
-            self.table.forget(task)
-
-    def _conclude(
-        self, task: Task, attempt: Attempt, kind: TaskKind, detail: str, at: float, now: float
-    ) -> None:
-        attempt.ended = max(at, attempt.started or at)
-        attempt.end = kind
-        step = TaskTransition(
-            kind=kind,
-            uuid=task.uuid,
-            worker=attempt.worker or "",
-            timestamp=attempt.ended,
-            detail=detail,
-        )
-        if task.outcome is None and all(a.ended is not None for a in task.attempts):
-            step.final = True
-            self.table.finish(task, kind, attempt.ended)
-        self._naming.tell(task, attempt, step, now)
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -292,7 +226,7 @@ class TaskTracker:
                     older = other if other.first_seen() <= timestamp else attempt
                     older.ended, older.end = timestamp, "replaced"
         if task.outcome is not None:
-            if task.outcome in _CONCLUDED or timestamp > (task.ended_at or 0.0):
+            if task.outcome in CONCLUDED or timestamp > (task.ended_at or 0.0):
                 self.table.reopen(task)
             elif attempt.ended is None:
                 attempt.ended, attempt.end = task.ended_at, "late"
