@@ -1,4 +1,4 @@
-"""Ends that no event tells: the worker died, says it runs nothing, or all is silent for too long."""
+"""Ends that no event tells: the worker died, or is idle, or all is silent for too long."""
 
 from z4j_exporter.track.attempts import Attempt
 from z4j_exporter.track.naming import Naming
