@@ -154,7 +154,7 @@ def test_a_wrong_value_names_its_option_and_not_itself(layer: dict[str, Any], na
 
 @pytest.mark.parametrize(
     "content",
-    ["- a\n", "a: [\n", "42\n", "\x00", "max_tsks: 1\n", "1: 2\n", b"\xff\xfe\xfa".decode("latin-1")],
+    ["- a\n", "a: [\n", "42\n", "\x00", "max_tsks: 1\n", "1: 2\n", "\xff\xfe\xfa"],
 )
 def test_a_configuration_file_that_is_none(tmp_path: Path, content: str) -> None:
     file = tmp_path / "c.yml"
