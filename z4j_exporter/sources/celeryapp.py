@@ -1,47 +1,36 @@
 """Takes the broker and everything about events from a Celery application."""
 
-import importlib
-import os
-import sys
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from celery import Celery
+from celery.app.utils import find_app
 
 from z4j_exporter.errors import AppImportError
 
+#: What stands between ``://`` and ``@``: it may be a password.
+_USERINFO = re.compile(r"://[^\s@]*@")
+
 
 def load_app(path: str) -> Celery:
-    """Import the application named ``module:attribute``, or ``module`` as ``celery -A`` finds it.
+    """Import the application that ``celery -A path`` would take: ``module:attribute``, or a module.
 
     The current directory is searched first, as Celery does. Raises AppImportError.
     """
-    sys.path.insert(0, os.getcwd())
-    module_name, _, attribute = path.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
-        for name in attribute.split(".") if attribute else ():
-            found = getattr(found, name)
-    except Exception as error:  # noqa: BLE001  # it runs the user's code: anything can happen
+        found: Any = find_app(path)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # it runs the user's code
         raise AppImportError(
-            f"-A {path}: importing it failed: {type(error).__name__}: {str(error)[:200]}",
+            f"-A {path}: importing it failed: {_words(error)}",
             hint="Run it from the project's directory, with the project's own virtual environment.",
         ) from None
-    finally:
-        sys.path.pop(0)
-    if isinstance(found, Celery):
-        return found
-    for name in ("app", "celery"):
-        candidate = getattr(found, name, None)
-        if isinstance(candidate, Celery):
-            return candidate
-        nested = getattr(candidate, "app", None) or getattr(candidate, "celery", None)
-        if isinstance(nested, Celery):
-            return nested
-    raise AppImportError(
-        f"-A {path} does not lead to a Celery application",
-        hint="Write module:attribute, for example -A proj.celery:app.",
-    )
+    if not isinstance(found, Celery):
+        raise AppImportError(
+            f"-A {path} does not lead to a Celery application",
+            hint="Write module:attribute, for example -A proj.celery:app.",
+        )
+    return found
 
 
 def settings_from_app(path: str) -> dict[str, Any]:
@@ -52,34 +41,46 @@ def settings_from_app(path: str) -> dict[str, Any]:
     """
     app = load_app(path)
     try:
-        conf = app.conf
-        urls = conf.broker_read_url or conf.broker_url
-        settings: dict[str, Any] = {
-            "event_exchange": conf.event_exchange,
-            "event_queue_prefix": conf.event_queue_prefix,
-        }
-        options = dict(conf.broker_transport_options or {})
-        ssl = conf.broker_use_ssl
+        return _settings(app.conf)
     except Exception as error:  # noqa: BLE001  # reading conf runs the user's code too
         raise AppImportError(
-            f"-A {path}: its configuration failed: {type(error).__name__}: {str(error)[:200]}"
+            f"-A {path}: its configuration cannot be used: {_words(error)}",
+            hint="celery -A … report shows what Celery makes of it.",
         ) from None
+
+
+def _settings(conf: Any) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "event_exchange": conf.event_exchange,
+        "event_queue_prefix": conf.event_queue_prefix,
+    }
+    urls = conf.broker_read_url or conf.broker_url
     if isinstance(urls, (list, tuple)):
         urls = ";".join(str(url) for url in urls)
     if urls:
         settings["broker_url"] = urls
+    options = dict(conf.broker_transport_options or {})
     if options:
         settings["broker_transport_options"] = options
-    if isinstance(ssl, Mapping) and ssl:
-        settings["broker_ssl_options"] = dict(ssl)
-    elif ssl is True:
+    ssl = conf.broker_use_ssl
+    if isinstance(ssl, Mapping):
+        if ssl:
+            settings["broker_ssl_options"] = dict(ssl)
+    elif ssl and not str(urls).startswith(("redis", "sentinel")):
+        # kombu's Redis transport takes no notice of a mere True (kombu/transport/redis.py
+        # ``_connparams``): such an application speaks without TLS.
         settings["broker_ssl_options"] = {"enabled": True}
-    # Celery's own defaults for these would lose events of a stalled consumer or be refused by
-    # RabbitMQ 4.3: only what the application really sets is taken.
-    changes = conf.changes if hasattr(conf, "changes") else {}
-    for name in ("event_queue_exclusive", "event_queue_durable"):
-        if name in changes:
-            settings[name] = bool(changes[name])
-    if settings.get("event_queue_durable") and "event_queue_exclusive" not in settings:
-        settings["event_queue_exclusive"] = False
+    # Celery's own defaults for these (both off) would be refused by RabbitMQ 4.3: only what an
+    # application switches on is taken.
+    if conf.event_queue_exclusive:
+        settings["event_queue_exclusive"] = True
+    if conf.event_queue_durable:
+        settings["event_queue_durable"] = True
+        settings.setdefault("event_queue_exclusive", False)
     return settings
+
+
+def _words(error: BaseException) -> str:
+    """Return an error's kind and text in one line, without credentials in URLs."""
+    text = " ".join(_USERINFO.sub("://***@", str(error)).split())[:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

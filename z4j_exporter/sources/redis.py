@@ -1,4 +1,4 @@
-"""Reads events from Redis or Valkey pub/sub with hiredis, past redis-py's own message loop.
+"""Reads events from Redis or Valkey pub/sub: which servers, which channels, and how to get in.
 
 Channels are those of kombu (kombu/transport/redis.py ``_get_publish_topic``): the fan-out prefix
 (``/{db}.`` by default), the exchange, and with ``fanout_patterns`` a slash and the routing key.
@@ -6,40 +6,34 @@ Both forms are subscribed, since one exchange uses only one of them: no setting 
 """
 
 import re
-import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from time import monotonic
 from typing import Any
 
 import hiredis
 import redis
-from redis.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from z4j_exporter.errors import ConfigError, SourceLostError
-from z4j_exporter.sources.base import (
-    CONNECT_TIMEOUT_SECONDS,
-    KEEPALIVE_SECONDS,
-    KEEPALIVE_TIMEOUT_SECONDS,
-    Message,
-    Session,
-    Source,
-)
+from z4j_exporter.sources import base
+from z4j_exporter.sources.base import Session, Source
+from z4j_exporter.sources.redis_session import RedisSession, close_connection, printable
 from z4j_exporter.sources.redis_url import fanout_prefix, place_of, target_of
 
-#: Bytes taken from the socket at once.
-_RECEIVE_BYTES = 1024 * 1024
-_PING = b"*1\r\n$4\r\nPING\r\n"
 _GLOB = re.compile(r"([*?\[\]\\])")
 
 
 class RedisSource(Source):
     """Subscribes to the event channels of one Redis or Valkey installation.
 
-    ``urls``: redis://, rediss://, redis+socket:// or unix://, sentinel:// (all of them, then).
-    ``transport_options``: Celery's broker_transport_options, of which fanout_prefix,
-    global_keyprefix, master_name, sentinel_kwargs and client_name are used. ``ssl_options``:
-    broker_use_ssl. Raises BrokerUrlError or ConfigError when they cannot be understood.
+    ``urls``: redis://, rediss://, redis+socket:// (each connection tries them in order) or
+    sentinel:// (all of them, then). ``transport_options``: Celery's broker_transport_options, of
+    which fanout_prefix, global_keyprefix, master_name, sentinel_kwargs and client_name are used.
+    ``ssl_options``: broker_use_ssl; with Sentinel it is for the master, as in kombu, and
+    sentinel_kwargs is for the Sentinels.
+
+    Raises BrokerUrlError, ConfigError or FileError for what cannot be used.
     """
 
     system = "redis"
@@ -52,198 +46,148 @@ class RedisSource(Source):
         transport_options: Mapping[str, Any] | None = None,
         ssl_options: Mapping[str, Any] | bool | None = None,
     ) -> None:
-        options = dict(transport_options or {})
+        self._options = dict(transport_options or {})
+        self._exchange = event_exchange
         self._targets = [target_of(url, ssl_options) for url in urls]
-        self._sentinel = urls[0].partition(":")[0] in ("sentinel", "sentinels")
-        self._master_name = options.get("master_name")
-        self._sentinel_kwargs = dict(options.get("sentinel_kwargs") or {})
+        self._sentinel = urls[0].lower().startswith("sentinel://")
+        self._master_name = str(self._options.get("master_name") or "")
+        self._client_name = str(self._options.get("client_name") or "z4j-exporter")
+        if any(not c.isprintable() or c == " " for c in self._client_name):
+            self._client_name = "z4j-exporter"  # Redis allows no such name
         if self._sentinel and not self._master_name:
             raise ConfigError(
                 "a sentinel:// URL needs the name of the master",
                 hint="Add --broker-transport-option master_name=NAME.",
             )
-        self._client_name = str(options.get("client_name") or "z4j-exporter")
-        db = self._targets[0].get("db", 0)
-        prefix = fanout_prefix(options, db)
-        key_prefix = str(options.get("global_keyprefix") or "")
-        self._channels = [key_prefix + prefix + event_exchange]
-        if self._sentinel and not options.get("sentinel_fanout_compat"):
-            # kombu before 5.4 did not fill {db} in with Sentinel.
-            literal = key_prefix + fanout_prefix(options, None) + event_exchange
-            self._channels += [literal] if literal not in self._channels else []
+        self._sentinel_kwargs = _sentinel_kwargs(self._options) if self._sentinel else {}
+        for target in self._targets:
+            self._channels(target)  # tells of a prefix that cannot be used
         where = ";".join(place_of(target) for target in self._targets)
-        self.location = f"sentinel://{where} ({self._master_name})" if self._sentinel else where
+        if self._sentinel:
+            where = where.replace("rediss://", "redis://").replace("redis://", "sentinel://")
+            where += f" (master {self._master_name})"
+        self.location = where
 
     def connect(self) -> Session:
-        """Connect to the first server that lets us, and subscribe."""
-        problem = SourceLostError("no server to connect to")
-        for target in self._masters() if self._sentinel else self._targets:
+        """See Source.connect. Every server is tried before this fails."""
+        failures: list[str] = []
+        for target in self._masters(failures) if self._sentinel else self._targets:
             try:
                 return self._subscribe(target)
             except SourceLostError as error:
-                problem = error
-        raise problem
+                # The source's location says where; of several servers it says not which.
+                several = self._sentinel or len(self._targets) > 1
+                place = f"{place_of(target)}: " if several else ""
+                failures.append(place + error.message)
+        raise SourceLostError("; ".join(failures))
 
-    def _masters(self) -> list[dict[str, Any]]:
-        """Ask the sentinels who the master is."""
-        first = self._targets[0]
-        login: dict[str, Any] = {k: first[k] for k in ("username", "password") if k in first}
-        tls: dict[str, Any] = {k: v for k, v in first.items() if k.startswith("ssl_")}
-        if tls:
-            tls["ssl"] = True
-        sentinels = [(t["host"], t["port"]) for t in self._targets]
-        timeouts: dict[str, Any] = {
-            "socket_timeout": CONNECT_TIMEOUT_SECONDS,
-            "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
-        }
-        try:
-            sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-                sentinels, sentinel_kwargs={**timeouts, **tls, **self._sentinel_kwargs}
+    def __repr__(self) -> str:
+        return f"RedisSource({self.location})"
+
+    def _channels(self, target: Mapping[str, Any]) -> list[str]:
+        key_prefix = str(self._options.get("global_keyprefix") or "")
+        prefixes = [fanout_prefix(self._options, target["db"])]
+        if self._sentinel and not self._options.get("sentinel_fanout_compat"):
+            # kombu before 5.4 did not fill {db} in with Sentinel. With sentinel_fanout_compat
+            # events come under both names, and one of them is enough.
+            prefixes.append(fanout_prefix(self._options, None))
+        return [key_prefix + p + self._exchange for p in dict.fromkeys(prefixes)]
+
+    def _masters(self, failures: list[str]) -> Iterator[dict[str, Any]]:
+        """Ask each Sentinel who the master is, and go on to the next if that leads nowhere.
+
+        Not redis-py's Sentinel: its errors show its clients, older versions with the password.
+        """
+        for target in self._targets:
+            place = f"sentinel {target['host']}:{target['port']}"
+            client: Any = redis.Redis(
+                host=target["host"], port=target["port"], **self._sentinel_kwargs
             )
-            host, port = sentinel.discover_master(self._master_name)
-        except (redis.RedisError, OSError) as error:
-            raise SourceLostError(_explain(error, f"sentinels of {self._master_name}")) from None
-        return [
-            {
-                **login,
-                **{k: v for k, v in tls.items() if k != "ssl"},
-                "tls": bool(tls),
-                "host": host,
-                "port": port,
-                "db": first.get("db", 0),
-            }
-        ]
+            try:
+                answer = client.execute_command(
+                    "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master_name
+                )
+            except (redis.RedisError, OSError, ValueError) as error:
+                failures.append(f"{place}: {_explain(error)}")
+                continue
+            finally:
+                with suppress(Exception):  # it is being thrown away
+                    client.close()
+            if not answer:
+                failures.append(f"{place} knows no master {self._master_name!r}")
+                continue
+            host, port = (v.decode() if isinstance(v, bytes) else v for v in answer)
+            yield {**self._targets[0], "host": host, "port": int(port)}
 
     def _subscribe(self, target: Mapping[str, Any]) -> Session:
-        arguments = {k: v for k, v in target.items() if k != "tls"}
-        arguments.pop("db", None)  # pub/sub knows no databases; only the prefix does
+        # Pub/sub knows no databases: only the prefix has the number.
+        arguments = {k: v for k, v in target.items() if k not in ("tls", "db")}
         kind: type[Any] = redis.Connection
-        if "path" in arguments:
+        if "path" in target:
             kind = redis.UnixDomainSocketConnection
-        elif target.get("tls"):
+        elif target["tls"]:
             kind = redis.SSLConnection
         connection = kind(
             **arguments,
             protocol=2,
-            client_name=self._client_name,
-            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            socket_timeout=CONNECT_TIMEOUT_SECONDS,
+            socket_connect_timeout=base.CONNECT_TIMEOUT_SECONDS,
+            socket_timeout=base.CONNECT_TIMEOUT_SECONDS,
         )
+        channels = self._channels(target)
         try:
             connection.connect()
-            session = RedisSession(connection)
-            session.subscribe(self._channels)
-        except (redis.RedisError, OSError, hiredis.HiredisError) as error:
-            _close(connection)
-            raise SourceLostError(_explain(error, place_of(target))) from None
+            session = RedisSession(connection, user=str(target.get("username") or ""))
+            session.subscribe(
+                channels,
+                [_GLOB.sub(r"\\\1", channel) + "/*" for channel in channels],
+                self._client_name,
+            )
+        except (redis.RedisError, hiredis.HiredisError, OSError, ValueError) as error:
+            close_connection(connection)
+            raise SourceLostError(_explain(error)) from None
         except SourceLostError:
-            _close(connection)
+            close_connection(connection)
             raise
         return session
 
 
-class RedisSession(Session):
-    """A connection in subscribed state, read past redis-py."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-        # redis-py gives no public way to its socket; everything up to here (TLS, login, names)
-        # is better done by it, and everything after costs five times as much through it.
-        self._socket = connection._sock
-        self._replies = hiredis.Reader()
-        self._timeout: float | None = None
-        self._heard = monotonic()
-        self._pinged: float | None = None
-
-    def subscribe(self, channels: Sequence[str]) -> None:
-        """Subscribe to each channel itself and to everything below it."""
-        commands: list[tuple[Any, ...]] = [("SUBSCRIBE", c) for c in channels]
-        commands += [("PSUBSCRIBE", _GLOB.sub(r"\\\1", c) + "/*") for c in channels]
-        for command in commands:
-            self._socket.sendall(hiredis.pack_command(command))
-        deadline = monotonic() + CONNECT_TIMEOUT_SECONDS
-        confirmed = 0
-        self._early: list[Message] = []
-        while confirmed < len(commands):
-            if monotonic() > deadline:
-                raise SourceLostError("the server did not confirm the subscription in time")
-            for reply in self._receive(1.0):
-                if reply[0] in (b"subscribe", b"psubscribe"):
-                    confirmed += 1
-                elif reply[0] in (b"message", b"pmessage"):
-                    self._early.append(reply[-1])
-
-    def read(self, timeout_seconds: float) -> tuple[list[Message], int]:
-        """Return the payloads that came; see Session."""
-        if self._early:
-            early, self._early = self._early, []
-            return early, sum(map(len, early))
-        messages: list[Message] = [
-            reply[-1]
-            for reply in self._receive(timeout_seconds)
-            if reply[0] == b"pmessage" or reply[0] == b"message"
-        ]
-        return messages, sum(map(len, messages))
-
-    def close(self) -> None:
-        """Close the connection."""
-        _close(self._connection)
-
-    def _receive(self, timeout_seconds: float) -> list[list[bytes]]:
-        if timeout_seconds != self._timeout:
-            self._timeout = timeout_seconds
-            self._socket.settimeout(timeout_seconds)
-        try:
-            data = self._socket.recv(_RECEIVE_BYTES)
-        except (TimeoutError, ssl.SSLWantReadError):
-            self._probe()
-            return []
-        except OSError as error:
-            raise SourceLostError(f"connection lost: {_reason(error)}") from None
-        if not data:
-            raise SourceLostError("the server closed the connection")
-        self._heard = monotonic()
-        self._pinged = None
-        replies: list[list[bytes]] = []
-        try:
-            self._replies.feed(data)
-            while (reply := self._replies.gets()) is not False:
-                if type(reply) is list and reply:
-                    replies.append(reply)
-                elif isinstance(reply, hiredis.ReplyError):
-                    raise SourceLostError(f"the server says: {str(reply)[:200]}")
-        except hiredis.ProtocolError as error:
-            raise SourceLostError(f"not Redis's protocol: {error}") from None
-        return replies
-
-    def _probe(self) -> None:
-        """Ask a silent server whether it is there: a half-open connection stays silent for ever."""
-        now = monotonic()
-        if self._pinged is not None:
-            if now - self._pinged >= KEEPALIVE_TIMEOUT_SECONDS:
-                raise SourceLostError(f"no answer to PING for {KEEPALIVE_TIMEOUT_SECONDS:.0f} s")
-        elif now - self._heard >= KEEPALIVE_SECONDS:
-            self._pinged = now
-            try:
-                self._socket.sendall(_PING)
-            except OSError as error:
-                raise SourceLostError(f"connection lost: {_reason(error)}") from None
+def _sentinel_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the clients that ask the Sentinels."""
+    given = options.get("sentinel_kwargs") or {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            "sentinel_kwargs must be a mapping",
+            hint='For example --broker-transport-option \'sentinel_kwargs={"password": "…"}\'.',
+        )
+    arguments: dict[str, Any] = {
+        "socket_timeout": base.CONNECT_TIMEOUT_SECONDS,
+        "socket_connect_timeout": base.CONNECT_TIMEOUT_SECONDS,
+        # Another Sentinel is the better second try.
+        "retry": Retry(NoBackoff(), 0),
+        **given,
+    }
+    try:
+        redis.Redis(host="localhost", port=0, **arguments).close()
+    except (TypeError, ValueError, redis.RedisError):
+        raise ConfigError(
+            "sentinel_kwargs has an option that redis-py does not know",
+            hint=f"It has: {', '.join(sorted(map(str, given)))[:200]}.",
+        ) from None
+    return arguments
 
 
-def _explain(error: Exception, where: str) -> str:
+def _explain(error: Exception) -> str:
     """Say what went wrong and what to check, in one sentence without secrets."""
+    words = printable(str(error)) or type(error).__name__
     if isinstance(error, redis.AuthenticationError):
-        return f"{where} refused the user or the password"
-    if isinstance(error, redis.exceptions.NoPermissionError):
-        return f"{where}: the user may not subscribe (its ACL needs &* or the event channels)"
-    return f"cannot connect to {where}: {_reason(error)}"
-
-
-def _reason(error: BaseException) -> str:
-    """Return an error's own words, cut; drivers put no passwords into them."""
-    return str(error)[:200] or type(error).__name__
-
-
-def _close(connection: Any) -> None:
-    with suppress(Exception):  # it is being thrown away
-        connection.disconnect()
+        # Redis's own words name neither.
+        return f"the server refused the user or the password: {words}"
+    if isinstance(error, redis.TimeoutError | TimeoutError):
+        return f"no answer within {base.CONNECT_TIMEOUT_SECONDS:g} s"
+    if "SSL" in words or "certificate" in words.lower():
+        return (
+            f"TLS failed: {words}: check the CA certificate (ssl_ca_certs), that the certificate "
+            "is for the host in the URL (ssl_check_hostname=false accepts any), the client "
+            "certificate where the server wants one, and that the port speaks TLS"
+        )
+    return f"cannot connect: {words}"
