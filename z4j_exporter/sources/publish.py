@@ -7,15 +7,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from celery.events.event import get_exchange
-from kombu.connection import Connection
 from kombu.messaging import Producer
 
 from z4j_exporter.config import Settings
-from z4j_exporter.errors import SourceLostError
 from z4j_exporter.events.message import Framed, Message
-from z4j_exporter.sources.base import CONNECT_TIMEOUT_SECONDS
-from z4j_exporter.sources.open import open_source
-from z4j_exporter.sources.transports import check_transport
+from z4j_exporter.sources.publish_connection import lost, open_connection, release
 
 #: Fields of an event that hold a moment as ISO 8601 text.
 _MOMENTS = ("eta", "expires")
@@ -31,33 +27,21 @@ class Publisher:
     ``settings`` names the broker as it does for reading, so that prefixes and exchange are those
     an exporter with the same settings listens to.
 
-    Raises BrokerUrlError or ConfigError when the settings name no usable broker, SourceLostError
-    when it cannot be reached.
+    Raises what open_connection raises.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.location = open_source(settings).location
-        url = settings.broker_url or ""
-        options = dict(settings.broker_transport_options)
-        if check_transport(url) == "redis":
-            # redis-py waits for ever by default.
-            options.setdefault("socket_connect_timeout", CONNECT_TIMEOUT_SECONDS)
-            options.setdefault("socket_timeout", CONNECT_TIMEOUT_SECONDS)
-        tls: Any = dict(settings.broker_ssl_options)
-        if tls and not (tls.pop("enabled", True) and tls):
-            tls = bool(settings.broker_ssl_options.get("enabled"))
         #: Events given to the broker so far.
         self.published = 0
-        self._connection = _connection(url, tls or None, options)
+        self._connection, self.location = open_connection(settings)
         try:
-            self._connection.ensure_connection(max_retries=1, timeout=CONNECT_TIMEOUT_SECONDS)
             exchange = get_exchange(self._connection, settings.event_exchange)
             self._producer: Any = Producer(  # type: ignore[no-untyped-call]  # kombu has no types
                 self._connection, exchange
             )
         except Exception as error:  # noqa: BLE001 - each driver has errors of its own
             self.close()
-            raise self._lost(error) from None
+            raise lost(self.location, error) from None
 
     def __enter__(self) -> Self:
         return self
@@ -96,28 +80,13 @@ class Publisher:
                 delivery_mode=_TRANSIENT,
             )
         except Exception as error:  # noqa: BLE001 - each driver has errors of its own
-            raise self._lost(error) from None
+            raise lost(self.location, error) from None
         self.published += 1
         return True
 
     def close(self) -> None:
         """Close the connection; never raises."""
-        with contextlib.suppress(Exception):
-            self._connection.release()
-
-    def _lost(self, error: Exception) -> SourceLostError:
-        # Only what kind of failure it was: a driver's text may hold the URL with its password.
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        return SourceLostError(
-            f"the broker {self.location} cannot be published to: {reason}",
-            hint="Is it running, and are user and password right?",
-        )
-
-
-def _connection(url: str, ssl: Any, options: dict[str, Any]) -> Any:
-    return Connection(  # type: ignore[no-untyped-call]  # kombu has no types
-        url, ssl=ssl, transport_options=options, connect_timeout=CONNECT_TIMEOUT_SECONDS
-    )
+        release(self._connection)
 
 
 def shift_event(event: dict[str, Any], seconds: float) -> dict[str, Any]:
