@@ -1,7 +1,10 @@
 """The installed `events` and `replay`, with real brokers and real workers."""
 
+import contextlib
 import gzip
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -320,3 +323,50 @@ def test_a_story_of_the_rabbitmq_is_recorded_and_replayed(vhost: Vhost, tmp_path
         for step in ("sent", "received", "started", "succeeded")
         for task in ("web.visit", "web.extract", "web.store")
     }
+
+
+def test_published_with_tls_and_never_to_a_server_that_cannot_prove_itself() -> None:
+    certificates = servers.certificates()
+    trusted = ("--broker-ssl-option", f"ssl_ca_certs={certificates.ca}")
+    with servers.redis_server(tls=True, password="s3cret/:@") as server:
+        publish = ("replay", str(RETRIES), "--to", server.url, "--speed", "max")
+        with watching("-b", server.url, *trusted, "--format", "jsonl") as watcher:
+            result = run_command(*publish, *trusted)
+            assert result.returncode == 0, result.stderr
+            lines = watcher.wait_lines(18)
+        refused = run_command(*publish)
+    assert [json.loads(line)["event"] for line in lines] == recorded(RETRIES)
+    assert refused.returncode == 9
+    assert "TLS failed" in refused.stderr
+    assert "0 events published" not in refused.stderr
+
+
+def test_on_a_terminal_there_are_colours_and_a_progress_bar(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    path.write_bytes((RECORDINGS / "demo.jsonl").read_bytes() * 20)
+    shown = on_terminal("events", "--recording", str(RETRIES), "--type", "task-failed")
+    assert "\x1b[31mTASK-FAILED" in shown
+    plain = on_terminal(
+        "events", "--recording", str(RETRIES), "--type", "task-failed", NO_COLOR="1"
+    )
+    assert "TASK-FAILED" in plain
+    assert "\x1b" not in plain
+    assert "replayed" in on_terminal("replay", str(path))
+
+
+def on_terminal(*args: str, **env: str) -> str:
+    """Run the command with a terminal as its output and return what it wrote there."""
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200", **env}
+    with subprocess.Popen(
+        [PROGRAM, *args], stdin=follower, stdout=follower, stderr=follower, env=environment
+    ) as popen:
+        os.close(follower)
+        written = bytearray()
+        # Linux answers EIO once the last writer has closed the terminal.
+        with contextlib.suppress(OSError):
+            while part := os.read(leader, 65536):
+                written += part
+        os.close(leader)
+        assert popen.wait(10) == 0
+    return written.decode()
