@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import kombu
 import pytest
 from click.testing import CliRunner, Result
 
@@ -25,7 +26,7 @@ from z4j_exporter.errors import ExporterError, FileError
 from z4j_exporter.events.message import Framed, Message
 from z4j_exporter.events.recording import Recorded
 from z4j_exporter.pipeline.buffer import Batch
-from z4j_exporter.sources.publish import shift_event
+from z4j_exporter.sources.publish import Publisher, shift_event
 from z4j_exporter.sources.recording import RecordingReader
 from z4j_exporter.track.cluster import Cluster
 
@@ -164,6 +165,15 @@ def test_a_bad_event_is_counted_and_its_neighbours_are_shown() -> None:
     assert watch.refused == {"not_an_event": 1, "malformed": 1}
 
 
+def test_a_name_with_half_a_surrogate_pair_takes_nothing_with_it(tmp_path: Path) -> None:
+    odd = Framed(b'[{"type": "task-sent", "timestamp": 1, "uuid": "a", "\\ud800": 1}]', None, None)
+    feed = ListFeed([odd, message(task("b"))])
+    with RecordingFile(tmp_path / "r.jsonl") as recording:
+        _, text = watched(feed, recording=recording, duration_seconds=5.0)
+    assert "UUID=b," in text
+    assert recording.lines == 2
+
+
 def test_everything_is_recorded_whatever_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     bad = Framed(b"\x80", "application/x-python-serialize", "binary")
@@ -249,6 +259,42 @@ def test_times_stay_as_they_were_unless_shifted() -> None:
 def test_a_gap_of_centuries_is_slept_in_parts() -> None:
     wire, _ = resend([0.0, 36_000_000.0])
     assert wire.sent[-1][0] == pytest.approx(36_000_050.0)
+
+
+def test_what_a_broker_cannot_carry_is_counted() -> None:
+    wire = Wire()
+    sender = Resend(wire, monotonic=lambda: wire.now, sleep=wire.sleep)  # type: ignore[arg-type]  # all that it uses
+    sender.send([Recorded(1.0, b"an envelope"), Recorded(1.0, message(task("a")))])
+    assert sender.skipped == 1
+
+
+def test_what_goes_out_is_what_was_recorded() -> None:
+    settings = Settings(broker_url="memory://", event_exchange="published")
+    event = {"type": "task-sent", "timestamp": 5.0, "hostname": "w1@h", "uuid": "a"}
+    plain = Framed(json.dumps(event).encode(), "application/json", "utf-8")
+    packed = Framed(b"\x80", "application/x-python-serialize", "binary")
+    taken: list[Any] = []
+    with kombu.Connection("memory://") as connection:
+        exchange = kombu.Exchange("published", type="topic")
+        queue = kombu.Queue("all", exchange=exchange, routing_key="#")
+        with (
+            kombu.Consumer(connection, [queue], on_message=taken.append, no_ack=True),
+            Publisher(settings) as publisher,
+        ):
+            assert publisher.publish(plain)
+            assert publisher.publish(plain, shift_seconds=60.0)
+            assert publisher.publish(packed)
+            assert not publisher.publish(b"an envelope")
+            assert publisher.published == 3
+            while len(taken) < 3:
+                connection.drain_events(timeout=5)
+    first, second, third = taken
+    assert (first.body, first.content_type, first.content_encoding) == plain
+    assert first.delivery_info["routing_key"] == "task.sent"
+    assert first.headers == {"hostname": "w1@h"}
+    assert json.loads(second.body) == {**event, "timestamp": 65.0}
+    assert (third.body, third.content_type, third.content_encoding) == packed
+    assert third.delivery_info["routing_key"] == "task.multi"
 
 
 def test_shifting_moves_the_moments_and_nothing_else() -> None:

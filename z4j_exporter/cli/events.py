@@ -30,7 +30,6 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command()
-@settings_options((*SOURCE_FIELDS, "recording"))
 @click.option(
     "--type",
     "types",
@@ -104,6 +103,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
     metavar="SECONDS",
     help="End after that time.",
 )
+@settings_options((*SOURCE_FIELDS, "recording"))
 def events(
     *,
     types: tuple[str, ...],

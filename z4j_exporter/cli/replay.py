@@ -54,7 +54,6 @@ class _Speed(click.ParamType):  # type: ignore[type-arg]  # generic in the newes
 
 @click.command()
 @click.argument("file")
-@settings_options((*_METRICS_FIELDS, *_BROKER_FIELDS))
 @click.option(
     "--profile",
     "--metrics-profile",
@@ -79,6 +78,7 @@ class _Speed(click.ParamType):  # type: ignore[type-arg]  # generic in the newes
     is_flag=True,
     help="With --to: move the events' own times, as if they were sent now.",
 )
+@settings_options((*_METRICS_FIELDS, *_BROKER_FIELDS))
 def replay(
     *,
     file: str,
