@@ -41,25 +41,32 @@ _DETAILED: dict[TaskKind, tuple[Family, tuple[str, ...]]] = {
     "revoked": (c.TASK_REVOKED, ("revoked", "terminated", "expired")),
     "lost": (c.TASK_LOST, ("worker_lost", "timeout")),
 }
-_HISTOGRAMS = (
-    c.TASK_RUNTIME,
-    c.TASK_QUEUE_WAIT,
-    c.TASK_PREFETCH_WAIT,
-    c.TASK_END_TO_END,
-    c.TASK_ATTEMPTS,
-)
 
 
 class _Row:
     """The cells of one (task, queue[, worker]): found once, then written without a lookup."""
 
-    __slots__ = ("details", "histograms", "labels", "plain")
+    __slots__ = (
+        "attempts",
+        "details",
+        "end_to_end",
+        "labels",
+        "plain",
+        "prefetch_wait",
+        "queue_wait",
+        "runtime",
+    )
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         self.labels = labels
         self.plain: dict[str, CounterCell] = {}
         self.details: dict[tuple[str, str], CounterCell] = {}
-        self.histograms: dict[tuple[str, str], HistogramCell] = {}
+        # Made with their first observation; those with an outcome, by it.
+        self.queue_wait: HistogramCell | None = None
+        self.prefetch_wait: HistogramCell | None = None
+        self.runtime: dict[str, HistogramCell] = {}
+        self.end_to_end: dict[str, HistogramCell] = {}
+        self.attempts: dict[str, HistogramCell] = {}
 
 
 class NativeProfile:
@@ -90,9 +97,18 @@ class NativeProfile:
         self._detailed: dict[str, Cells[CounterCell]] = {
             kind: store.counter(declared(family)) for kind, (family, _) in _DETAILED.items()
         }
-        self._histograms: dict[str, Cells[HistogramCell]] = {
-            family.name: store.histogram(declared(family)) for family in _HISTOGRAMS
-        }
+        self._runtime = store.histogram(declared(c.TASK_RUNTIME))
+        self._queue_wait = store.histogram(declared(c.TASK_QUEUE_WAIT))
+        self._prefetch_wait = store.histogram(declared(c.TASK_PREFETCH_WAIT))
+        self._end_to_end = store.histogram(declared(c.TASK_END_TO_END))
+        self._attempts = store.histogram(declared(c.TASK_ATTEMPTS))
+        self._histograms: tuple[Cells[HistogramCell], ...] = (
+            self._runtime,
+            self._queue_wait,
+            self._prefetch_wait,
+            self._end_to_end,
+            self._attempts,
+        )
         self._in_progress = declared(c.TASKS_IN_PROGRESS)
         self._oldest = declared(c.TASK_OLDEST)
         self._rows: dict[tuple[str, ...], _Row] = {}
@@ -123,22 +139,42 @@ class NativeProfile:
             cell = row.details.get((kind, step.detail)) or self._detail(row, kind, step.detail)
         cell.value += 1
         if step.queue_wait is not None:
-            self._observe(row, c.TASK_QUEUE_WAIT.name, "", step.queue_wait)
+            if row.queue_wait is None:
+                row.queue_wait = self._queue_wait.child(*row.labels)
+            row.queue_wait.observe(step.queue_wait)
         if step.prefetch_wait is not None:
-            self._observe(row, c.TASK_PREFETCH_WAIT.name, "", step.prefetch_wait)
+            if row.prefetch_wait is None:
+                row.prefetch_wait = self._prefetch_wait.child(*row.labels)
+            row.prefetch_wait.observe(step.prefetch_wait)
         if step.runtime is not None:
-            self._observe(row, c.TASK_RUNTIME.name, step.runtime_outcome, step.runtime)
+            outcome = step.runtime_outcome
+            by_outcome = row.runtime.get(outcome) or self._add(
+                row, row.runtime, self._runtime, outcome
+            )
+            by_outcome.observe(step.runtime)
         if step.end_to_end is not None:
-            self._observe(row, c.TASK_END_TO_END.name, step.outcome, step.end_to_end)
+            outcome = step.outcome
+            by_outcome = row.end_to_end.get(outcome) or self._add(
+                row, row.end_to_end, self._end_to_end, outcome
+            )
+            by_outcome.observe(step.end_to_end)
         if step.attempts is not None:
-            self._observe(row, c.TASK_ATTEMPTS.name, step.outcome, step.attempts)
+            outcome = step.outcome
+            by_outcome = row.attempts.get(outcome) or self._add(
+                row, row.attempts, self._attempts, outcome
+            )
+            by_outcome.observe(step.attempts)
 
-    def _observe(self, row: _Row, family: str, outcome: str, value: float) -> None:
-        cell = row.histograms.get((family, outcome))
-        if cell is None:
-            values = (*row.labels, outcome) if outcome else row.labels
-            cell = row.histograms[family, outcome] = self._histograms[family].child(*values)
-        cell.observe(value)
+    def _add(
+        self,
+        row: _Row,
+        cells: dict[str, HistogramCell],
+        family: Cells[HistogramCell],
+        outcome: str,
+    ) -> HistogramCell:
+        """Make the cell of an outcome."""
+        cell = cells[outcome] = family.child(*row.labels, outcome)
+        return cell
 
     def _row(self, key: tuple[str, ...]) -> _Row:
         """Make the row of a new combination, its counters at 0; beyond the cap, the overflow's."""
@@ -178,7 +214,7 @@ class NativeProfile:
         """Copy all families; those of tasks first."""
         snapshots = [cells.snapshot(floor) for cells in self._plain.values()]
         snapshots += [cells.snapshot(floor) for cells in self._detailed.values()]
-        snapshots += [cells.snapshot(floor) for cells in self._histograms.values()]
+        snapshots += [cells.snapshot(floor) for cells in self._histograms]
         snapshots += self._progress(cluster, wall)
         return snapshots + self._workers.collect(cluster, floor)
 
@@ -187,7 +223,7 @@ class NativeProfile:
         return [
             *(cells.family for cells in self._plain.values()),
             *(cells.family for cells in self._detailed.values()),
-            *(cells.family for cells in self._histograms.values()),
+            *(cells.family for cells in self._histograms),
             self._in_progress,
             self._oldest,
             *c.WORKER_FAMILIES,

@@ -61,8 +61,8 @@ class Cluster:
         if handler is not None:
             self.events[kind] += 1
             handler(event, now)
-            if kind != "task-sent":
-                self.workers.task_event(event, now)
+            if kind == "task-started":
+                self.workers.task_started(event, now)
         elif kind in self.events and kind != OTHER_EVENT_TYPE:
             self.events[kind] += 1
             self.workers.apply(event, now, wall)

@@ -68,7 +68,7 @@ class TaskTracker:
             attempt = Attempt(retries)
             task = self._new(uuid, attempt, now)
         else:
-            if any(known.sent == timestamp for known in task.attempts):
+            if match.sent_at(task.attempts, timestamp):
                 self.duplicates += 1
                 return
             found = match.for_sent(task.attempts, retries, name)
@@ -106,7 +106,7 @@ class TaskTracker:
             attempt = Attempt(retries)
             task = self._new(uuid, attempt, now)
         else:
-            if any(known.received == timestamp for known in task.attempts):
+            if match.received_at(task.attempts, timestamp):
                 self.duplicates += 1
                 return
             found = match.for_received(task.attempts, retries, name, worker)
@@ -134,7 +134,7 @@ class TaskTracker:
             attempt = Attempt()
             task = self._new(uuid, attempt, now)
         else:
-            if any(known.started == timestamp for known in task.attempts):
+            if match.started_at(task.attempts, timestamp):
                 self.duplicates += 1
                 return
             found = match.for_started(task.attempts, worker, timestamp)
@@ -247,8 +247,8 @@ class TaskTracker:
         if task is None:
             attempt = Attempt(worker=worker, ended=timestamp, end=kind)
             return self._new(uuid, attempt, now), attempt, False
-        if (kind, timestamp) in task.extra_ends or any(
-            a.ended == timestamp and a.end == kind for a in task.attempts
+        if match.ended_at(task.attempts, timestamp, kind) or (
+            task.extra_ends and (kind, timestamp) in task.extra_ends
         ):
             self.duplicates += 1
             return None

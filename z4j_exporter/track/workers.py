@@ -153,16 +153,15 @@ class WorkerTracker:
             worker.started_since_idle = False
             self._on_idle(name, event.timestamp, now)
 
-    def task_event(self, event: Event, now: float) -> None:
-        """Take note of a task event: a sign of life of a known worker."""
+    def task_started(self, event: Event, now: float) -> None:
+        """Take note of a task-started: a sign of life, and part of the account of events."""
         worker = self._workers.get(event.hostname)
         if worker is None:
             return
-        if event.type == "task-started":
-            worker.idle_since = None
-            worker.started_since_idle = True
-            if worker.audit is not None and event.pid in (None, worker.pid):
-                worker.audit.started(event.timestamp)
+        worker.idle_since = None
+        worker.started_since_idle = True
+        if worker.audit is not None and event.pid in (None, worker.pid):
+            worker.audit.started(event.timestamp)
         if worker.up:
             worker.last_seen = now
 
