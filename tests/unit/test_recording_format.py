@@ -76,6 +76,7 @@ def test_the_events_of_one_message_share_its_time() -> None:
     [
         Framed(b"\x80\x04junk", "application/x-python-serialize", "binary"),
         Framed(b"\xff", None, None),
+        Framed(b"[]", "application/json", "utf-8"),
         b"not an envelope",
         b'{"type": "task-sent", "timestamp": 1}',
     ],

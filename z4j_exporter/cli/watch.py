@@ -115,10 +115,13 @@ class Watch:
 
     def _objects(self, message: Message) -> list[Any] | None:
         try:
-            return decode_objects(message, self._options.max_message_bytes)
+            objects = decode_objects(message, self._options.max_message_bytes)
+            if not objects:
+                raise RefusedError("not_an_event")  # an empty list, as the decoder counts it
         except RefusedError as refusal:
             self.refused[refusal.reason] += 1
             return None
+        return objects
 
     def _record(
         self, recording: RecordingFile, wall: float, message: Message, objects: list[Any] | None
@@ -134,9 +137,6 @@ class Watch:
             event = event_from_object(item)
         except RefusedError as refusal:
             self.refused[refusal.reason] += 1
-            return
-        except UnicodeEncodeError:  # a name with half a surrogate pair, which msgspec cannot read
-            self.refused["bad_field"] += 1
             return
         self._cluster.apply(event, now, wall)
         write = self._options.write

@@ -120,9 +120,9 @@ def encode(
 ) -> list[bytes]:
     """Return the lines of a message: one for each of its objects, as decode_objects gave them.
 
-    None for ``objects``, or one that JSON cannot say, keeps the message whole.
+    Without objects, or with one that JSON cannot say, the message is kept whole.
     """
-    if objects is not None:
+    if objects:
         try:
             return [encode_event(received_at, item, ascii_only=ascii_only) for item in objects]
         except ValueError:
