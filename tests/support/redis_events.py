@@ -24,17 +24,19 @@ def publisher(
 
 def dispatch(app: Celery, count: int = 1) -> None:
     """Send so many events: task-sent, a buffered list of one, then heartbeats."""
-    with app.connection_for_write() as connection:
-        with app.events.Dispatcher(connection, buffer_while_offline=False) as dispatcher:
-            kinds = ["task-sent", "task-multi", *["worker-heartbeat"] * count][:count]
-            for kind in kinds:
-                if kind == "task-multi":
-                    dispatcher.buffer_group = {"task"}  # what a worker does
-                    dispatcher.send(kind, uuid="u")
-                    dispatcher.flush(errors=False)
-                    dispatcher.buffer_group = set()
-                else:
-                    dispatcher.send(kind, uuid="u")
+    kinds = ["task-sent", "task-multi", *["worker-heartbeat"] * count][:count]
+    with (
+        app.connection_for_write() as connection,
+        app.events.Dispatcher(connection, buffer_while_offline=False) as dispatcher,
+    ):
+        for kind in kinds:
+            if kind == "task-multi":
+                dispatcher.buffer_group = {"task"}  # what a worker does
+                dispatcher.send(kind, uuid="u")
+                dispatcher.flush(errors=False)
+                dispatcher.buffer_group = set()
+            else:
+                dispatcher.send(kind, uuid="u")
     app.close()
 
 

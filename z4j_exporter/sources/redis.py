@@ -21,6 +21,8 @@ from z4j_exporter.sources.base import Session, Source
 from z4j_exporter.sources.redis_session import RedisSession, close_connection, printable
 from z4j_exporter.sources.redis_url import fanout_prefix, place_of, target_of
 
+#: A server that wants another certificate may simply hang up, after the handshake in TLS 1.3.
+_TLS_TROUBLE = re.compile(r"ssl|certificate|closed|reset|eof|broken pipe", re.IGNORECASE)
 _GLOB = re.compile(r"([*?\[\]\\])")
 
 
@@ -108,7 +110,9 @@ class RedisSource(Source):
                     "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master_name
                 )
             except (redis.RedisError, OSError, ValueError) as error:
-                failures.append(f"{place}: {_explain(error)}")
+                failures.append(
+                    f"{place}: {_explain(error, tls=bool(self._sentinel_kwargs.get('ssl')))}"
+                )
                 continue
             finally:
                 with suppress(Exception):  # it is being thrown away
@@ -144,9 +148,11 @@ class RedisSource(Source):
             )
         except (redis.RedisError, hiredis.HiredisError, OSError, ValueError) as error:
             close_connection(connection)
-            raise SourceLostError(_explain(error)) from None
-        except SourceLostError:
+            raise SourceLostError(_explain(error, tls=bool(target["tls"]))) from None
+        except SourceLostError as error:
             close_connection(connection)
+            if target["tls"] and _TLS_TROUBLE.search(error.message):
+                raise SourceLostError(_tls_trouble(error.message)) from None
             raise
         return session
 
@@ -176,18 +182,23 @@ def _sentinel_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, *, tls: bool) -> str:
     """Say what went wrong and what to check, in one sentence without secrets."""
     words = printable(str(error)) or type(error).__name__
     if isinstance(error, redis.AuthenticationError):
         # Redis's own words name neither.
         return f"the server refused the user or the password: {words}"
     if isinstance(error, redis.TimeoutError | TimeoutError):
-        return f"no answer within {base.CONNECT_TIMEOUT_SECONDS:g} s"
-    if "SSL" in words or "certificate" in words.lower():
-        return (
-            f"TLS failed: {words}: check the CA certificate (ssl_ca_certs), that the certificate "
-            "is for the host in the URL (ssl_check_hostname=false accepts any), the client "
-            "certificate where the server wants one, and that the port speaks TLS"
-        )
+        doubt = ": does the port speak TLS?" if tls else ""
+        return f"no answer within {base.CONNECT_TIMEOUT_SECONDS:g} s{doubt}"
+    if tls and _TLS_TROUBLE.search(words):
+        return _tls_trouble(words)
     return f"cannot connect: {words}"
+
+
+def _tls_trouble(words: str) -> str:
+    return (
+        f"TLS failed: {words}: check the CA certificate (ssl_ca_certs), that the certificate is "
+        "for the host in the URL (ssl_check_hostname=false accepts any), the client certificate "
+        "where the server wants one (ssl_certfile, ssl_keyfile), and that the port speaks TLS"
+    )

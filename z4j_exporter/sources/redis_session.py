@@ -172,8 +172,8 @@ class RedisSession(Session):
         if words.startswith("NOPERM"):
             needed = " ".join(f"&{name}" for name in (*channels, *patterns))
             return (
-                f"user {self._user!r} may not subscribe: grant it with "
-                f"ACL SETUSER {self._user} +subscribe +psubscribe +ping {needed}"
+                f"user {self._user!r} may not subscribe: it needs the commands +subscribe "
+                f"+psubscribe +ping and the channels {needed} (ACL SETUSER)"
             )
         if words.startswith("NOAUTH"):
             return "the server asks for a password: put it, or user:password, into the broker URL"
