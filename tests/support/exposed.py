@@ -14,6 +14,7 @@ from z4j_exporter.metrics.exporter import OwnMetrics, OwnReadings
 from z4j_exporter.metrics.exposition import render
 from z4j_exporter.metrics.profiles import make_profile
 from z4j_exporter.metrics.registry import Registry
+from z4j_exporter.metrics.store import FamilySnapshot
 from z4j_exporter.track.cluster import Cluster
 
 RECORDINGS = Path(__file__).parents[1] / "fixtures" / "recordings"
@@ -88,9 +89,13 @@ class Exposed:
         self._until(self.now + seconds)
         return self
 
+    def snapshots(self, scraper: str = "") -> list[FamilySnapshot]:
+        """Return what a scrape takes."""
+        return self.registry.collect(self.cluster, self._readings(), self.now, scraper)
+
     def text(self, scraper: str = "", *, openmetrics: bool = False, own: bool = False) -> str:
         """Return /metrics as this scraper gets it; without the exporter's own families or with."""
-        snapshots = self.registry.collect(self.cluster, self._readings(), self.now, scraper)
+        snapshots = self.snapshots(scraper)
         if not own:
             snapshots = [s for s in snapshots if not s.family.name.startswith("celery_exporter_")]
         return render(snapshots, openmetrics=openmetrics).decode()

@@ -11,6 +11,8 @@ OVERFLOW = "__overflow__"
 FILTERED = "__filtered__"
 #: Characters of a label value; real task names and nodenames are far shorter.
 MAX_LABEL_LENGTH = 200
+#: Characters of a user's pattern that a message repeats.
+_SHOWN = 80
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -36,7 +38,7 @@ def compile_pattern(pattern: str, option: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(
-            f"{option}: {pattern!r} is not a regular expression: {error}",
+            f"{option}: {pattern[:_SHOWN]!r} is not a regular expression: {error}",
             hint="Python's syntax; the pattern must match the whole value.",
         ) from None
 
@@ -71,15 +73,15 @@ class WorkerLabel:
             pattern, separator, replacement = rule.rpartition("=")
             if not separator or not pattern:
                 raise ConfigError(
-                    f"--worker-label-rewrite: {rule!r} has no '='",
-                    hint=r"Write PATTERN=REPLACEMENT, for example '(.*)@web-.*=\1@web'.",
+                    f"--worker-label-rewrite: {rule[:_SHOWN]!r} is not PATTERN=REPLACEMENT",
+                    hint=r"For example '(.*)@web-.*=\1@web'.",
                 )
             compiled = compile_pattern(pattern, "--worker-label-rewrite")
             try:
                 compiled.sub(replacement, "")  # it reads the replacement, match or not
             except (re.error, IndexError) as error:
                 raise ConfigError(
-                    f"--worker-label-rewrite: replacement {replacement!r}: {error}",
+                    f"--worker-label-rewrite: replacement {replacement[:_SHOWN]!r}: {error}",
                     hint=r"\1 stands for the first group of the pattern.",
                 ) from None
             self._rules.append((compiled, replacement))
