@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from z4j_exporter.metrics import catalogue as c
 from z4j_exporter.metrics.base import LabelRules
-from z4j_exporter.metrics.labels import clean
+from z4j_exporter.metrics.labels import OVERFLOW, clean
+from z4j_exporter.metrics.rows import Rows
 from z4j_exporter.metrics.store import (
     Cells,
     CounterCell,
@@ -111,7 +112,7 @@ class NativeProfile:
         )
         self._in_progress = declared(c.TASKS_IN_PROGRESS)
         self._oldest = declared(c.TASK_OLDEST)
-        self._rows: dict[tuple[str, ...], _Row] = {}
+        self._rows: Rows[tuple[str, ...], _Row] = Rows(store.max_series, self._label, self._row)
         self._overflow: _Row | None = None
         self._workers = WorkerMetrics(store, self._rules)
 
@@ -131,9 +132,7 @@ class NativeProfile:
         if self._with_worker:
             # A client has a new nodename with every process: it would be a series each.
             key = (*key, "" if kind == "sent" else step.worker)
-        row = self._rows.get(key)
-        if row is None:
-            row = self._row(key)
+        row = self._rows.get(key) or self._overflowing()
         cell = row.plain.get(kind)
         if cell is None:
             cell = row.details.get((kind, step.detail)) or self._detail(row, kind, step.detail)
@@ -176,20 +175,19 @@ class NativeProfile:
         cell = cells[outcome] = family.child(*row.labels, outcome)
         return cell
 
-    def _row(self, key: tuple[str, ...]) -> _Row:
-        """Make the row of a new combination, its counters at 0; beyond the cap, the overflow's."""
-        if len(self._rows) >= self.store.max_series:
-            self.store.dropped[c.TASK_RECEIVED.name] += 1
-            if self._overflow is None:
-                self._overflow = self._new_row(("__overflow__", *("" for _ in key[1:])))
-            return self._overflow
-        labels: tuple[str, ...] = (self._rules.task(key[0]), clean(key[1]))
-        if self._with_worker:
-            labels = (*labels, self._rules.worker(key[2]))
-        row = self._rows[key] = self._new_row(labels)
-        return row
+    def _label(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        labels = (self._rules.task(key[0]), clean(key[1]))
+        return (*labels, self._rules.worker(key[2])) if self._with_worker else labels
 
-    def _new_row(self, labels: tuple[str, ...]) -> _Row:
+    def _overflowing(self) -> _Row:
+        """Return the row of all combinations beyond the cap."""
+        self.store.dropped[c.TASK_RECEIVED.name] += 1
+        if self._overflow is None:
+            self._overflow = self._row((OVERFLOW, *("" for _ in self._in_progress.labels[1:-1])))
+        return self._overflow
+
+    def _row(self, labels: tuple[str, ...]) -> _Row:
+        """Make the row of a new combination, its counters at 0."""
         row = _Row(labels)
         for kind, cells in self._plain.items():
             row.plain[kind] = cells.child(*labels)
@@ -200,13 +198,14 @@ class NativeProfile:
 
     def _detail(self, row: _Row, kind: TaskKind, detail: str) -> CounterCell:
         """Make a detail's cell; what made one attempt retry may make the last one fail."""
-        detail_label = clean(detail)
-        kinds: tuple[TaskKind, ...] = (
-            ("failed", "retried") if kind in ("failed", "retried") else (kind,)
-        )
-        for each in kinds:
-            row.details[each, detail] = self._detailed[each].child(*row.labels, detail_label)
-        return row.details[kind, detail]
+        label = clean(detail)
+        cell = self._detailed[kind].child(*row.labels, label)
+        if not cell.overflow:
+            row.details[kind, detail] = cell
+            if kind in ("failed", "retried"):
+                other: TaskKind = "retried" if kind == "failed" else "failed"
+                self._detailed[other].child(*row.labels, label)
+        return cell
 
     # -- collecting --------------------------------------------------------------------------
 
@@ -240,7 +239,8 @@ class NativeProfile:
             if since is not None:
                 oldest[key] = min(since, oldest.get(key, since))
         # A state that emptied goes to 0, not away: the row's tasks may come back to it.
-        for row in self._rows.values():
+        overflow = [self._overflow] if self._overflow is not None else []
+        for row in [*self._rows.values(), *overflow]:
             for state in ("waiting", "reserved", "running"):
                 counts[(*row.labels, state)] += 0
         names = self._in_progress.labels
@@ -258,10 +258,5 @@ class NativeProfile:
         worker = next((a.worker for a in reversed(task.attempts) if a.worker), "")
         name, queue = task.name or UNKNOWN_TASK, task.queue or ""
         key = (name, queue, worker) if self._with_worker else (name, queue)
-        row = self._rows.get(key)
-        if row is not None:
-            return row.labels
-        if self._overflow is not None:
-            return self._overflow.labels
-        labels = (self._rules.task(name), clean(queue))
-        return (*labels, self._rules.worker(worker)) if self._with_worker else labels
+        row = self._rows.known(key) or self._overflow
+        return self._label(key) if row is None else row.labels

@@ -36,8 +36,7 @@ class Rows(Generic[Key, Row]):
 
     def known(self, key: Key) -> Row | None:
         """Return the row of a key, if there is one."""
-        row = self._by_key.get(key)
-        return row if row is not None else self._by_labels.get(self._label(key))
+        return self._by_key.get(key) or self._by_labels.get(self._label(key))
 
     def values(self) -> list[Row]:
         """Return all rows, in the order in which they were made."""
