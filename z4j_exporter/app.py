@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import sys
 import time
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 STOP_SECONDS = 8.0
 #: Seconds a scrape waits for the applier to answer.
 _ANSWER_SECONDS = 8.0
+#: Seconds that one thread may hold the interpreter while another waits. At Python's 5 ms the
+#: applier keeps the reader from the socket for so long that Redis cuts us off in a burst.
+_SWITCH_SECONDS = 0.0005
 #: New container objects between two garbage collections. What the tracker keeps is hidden from
 #: the collector, and what an event makes is freed at once: to look often finds nothing.
 _GC_THRESHOLD = 50_000
@@ -102,6 +106,7 @@ class Exporter:
 
     def start(self) -> None:
         """Listen first, so that a probe sees a process that starts; then connect."""
+        sys.setswitchinterval(_SWITCH_SECONDS)
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD, 20, 100)
@@ -174,7 +179,7 @@ class Exporter:
             connected=self._reader.connected,
             connections=self._reader.connections,
             gaps=self._reader.gaps,
-            dropped_messages=self._buffer.dropped,
+            dropped_messages=self._reader.dropped,
             buffer_bytes=self._buffer.size_bytes,
             tracked_tasks=len(cluster.tasks.table),
             duplicates=cluster.tasks.duplicates,

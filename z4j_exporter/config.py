@@ -143,7 +143,7 @@ class Settings(BaseModel):
 
     # limits
     buffer_bytes: int = Field(
-        256 * 1024 * 1024, ge=1024 * 1024, description="Bytes of events that may wait in memory."
+        384 * 1024 * 1024, ge=1024 * 1024, description="Bytes of events that may wait in memory."
     )
     max_message_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, description="Bytes of one message; larger ones are refused."

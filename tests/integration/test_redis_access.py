@@ -88,7 +88,7 @@ def test_a_user_that_may_not_ping_is_not_taken_for_a_dead_server(
     with acl("+subscribe", "+psubscribe", "&*") as (_, url):
         session = RedisSource([url]).connect()
         for _ in range(20):
-            assert session.read(0.02) == ([], 0)
+            assert session.unpack(session.read(0.02)[0]) == []
         session.close()
 
 
@@ -279,7 +279,8 @@ def test_events_over_tls_come_in_large_bites(tls_server: Redis) -> None:
         pipe.execute()
     reads: list[int] = []
     while sum(reads) < 2000:
-        messages, _ = session.read(5.0)
+        items, _ = session.read(5.0)
+        messages = session.unpack(items)
         assert messages
         reads.append(len(messages))
     assert len(reads) < 2000 * 500 / 16384

@@ -53,9 +53,8 @@ def events_from(session: Session, count: int, timeout: float = 10.0) -> list[dic
     deadline = time.monotonic() + timeout
     while len(events) < count:
         assert time.monotonic() < deadline, f"only {events}"
-        messages, size = session.read(0.2)
-        assert size == sum(map(len, messages))
-        for message in messages:
+        items, _ = session.read(0.2)
+        for message in session.unpack(items):
             events += events_of(message)
     assert len(events) == count, events
     return events

@@ -92,7 +92,7 @@ class LiveFeed:
     @property
     def dropped(self) -> int:
         """See Feed."""
-        return self._buffer.dropped
+        return self._reader.dropped
 
     def take(self, timeout_seconds: float) -> Batch | None:
         """See Feed.take."""

@@ -103,7 +103,7 @@ class Watch:
 
     def _take(self, batch: Batch) -> None:
         now = self._timeline.advance(batch.received, connected=self._feed.connected)
-        for message in batch.messages:
+        for message in batch.messages():
             if self._over():
                 return
             objects = self._objects(message)

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from z4j_exporter.events.decode import Decoder
 from z4j_exporter.events.message import Message
-from z4j_exporter.pipeline.buffer import Buffer
+from z4j_exporter.pipeline.buffer import Batch, Buffer
 from z4j_exporter.track.cluster import Cluster
 from z4j_exporter.track.transitions import Transition
 
@@ -23,9 +23,12 @@ logger = logging.getLogger(__name__)
 #: Seconds between looks at what time alone changes (workers that fall silent, …).
 TICK_SECONDS = 1.0
 #: Seconds it lets messages gather after the first one, for one wake-up to serve many.
-GATHER_SECONDS = 0.02
-#: Messages applied in a row before questions are answered: about 5 ms of work.
+#: A question, such as a scrape's, ends the wait.
+GATHER_SECONDS = 0.1
+#: Messages applied between looks at the time: about 5 ms of work.
 _SLICE_MESSAGES = 512
+#: Slices applied before a question is answered though the buffer is not empty: about 50 ms.
+_ANSWER_SLICES = 10
 #: Seconds between two log lines about the same failing part.
 _LOG_EVERY_SECONDS = 60.0
 
@@ -67,12 +70,14 @@ class Applier(threading.Thread):
         self._is_connected = is_connected
         self._monotonic = monotonic
         self._stopping = False
+        self._ended = False
         self._questions: deque[tuple[Callable[[], object], Future[object]]] = deque()
         self._asked = threading.Event()
         self._next_tick = 0.0
         self._logged: dict[str, float] = {}
         self.cluster = make_cluster(self._emit)
-        #: Transitions a sink failed on, by sink; ``tracker`` for events the tracker failed on.
+        #: Transitions a sink failed on, by sink; ``tracker`` for events the tracker failed on,
+        #: ``decoder`` for messages.
         self.errors: Counter[str] = Counter({sink.name: 0 for sink in self._sinks})
 
     # -- other threads -------------------------------------------------------------------------
@@ -80,20 +85,31 @@ class Applier(threading.Thread):
     def ask(self, question: Callable[[], Answer], timeout_seconds: float = 10.0) -> Answer:
         """Run a question in the applier's thread and return its answer.
 
-        Raises what the question raises, TimeoutError when no answer comes in time, RuntimeError
-        when the thread has ended.
+        Raises what the question raises, TimeoutError when no answer comes in time (the question
+        is then not asked any more), RuntimeError when the thread is not running.
         """
         if not self.is_alive():
             raise RuntimeError("the applier thread is not running")
         future: Future[object] = Future()
-        self._questions.append((question, future))
-        self._asked.set()
-        self._buffer.filled.set()
-        return future.result(timeout_seconds)  # type: ignore[return-value]  # the question's own answer
+        self._put(question, future)
+        if self._ended and future.cancel():  # it ended meanwhile: nobody will look
+            raise RuntimeError("the applier thread is not running")
+        try:
+            return future.result(timeout_seconds)  # type: ignore[return-value]  # the question's own answer
+        except TimeoutError:
+            # Scrapes that gave up must not pile up before the one that is waited for.
+            future.cancel()
+            raise
 
     def post(self, order: Callable[[], object]) -> None:
-        """Run something in the applier's thread, soon, without waiting for it."""
-        self._questions.append((order, Future()))
+        """Run something in the applier's thread, soon, without waiting for it.
+
+        What it raises is logged and counted as an error of the tracker.
+        """
+        self._put(lambda: self._guarded("tracker", order), Future())
+
+    def _put(self, question: Callable[[], object], future: Future[object]) -> None:
+        self._questions.append((question, future))
         self._asked.set()
         self._buffer.filled.set()
 
@@ -115,19 +131,30 @@ class Applier(threading.Thread):
             self._work()
         self._work()
         self._guarded("tracker", self.cluster.flush)
+        self._ended = True
         self._answer()
 
     def _work(self) -> None:
-        """Apply what is there, answering questions and keeping time as it goes."""
+        """Apply what is there, keeping time as it goes; answer when all is applied."""
         self._keep_time()
+        slices = 0
         while (batch := self._buffer.take()) is not None:
-            messages = batch.messages
-            for start in range(0, len(messages), _SLICE_MESSAGES):
+            for start in range(0, len(messages := self._unpack(batch)), _SLICE_MESSAGES):
                 self._apply(
                     messages[start : start + _SLICE_MESSAGES], batch.received, batch.received_wall
                 )
                 self._keep_time()
+                slices += 1
+                if slices >= _ANSWER_SLICES and self._asked.is_set():
+                    self._answer()  # the buffer is long: better an answer that is a bit behind
         self._answer()
+
+    def _unpack(self, batch: Batch) -> list[Message]:
+        try:
+            return batch.messages()
+        except Exception:  # noqa: BLE001  # as in _apply
+            self._failed("tracker")
+            return []
 
     def _apply(self, messages: Sequence[Message], received: float, wall: float) -> None:
         decode = self._decoder.decode
@@ -135,16 +162,18 @@ class Applier(threading.Thread):
         for message in messages:
             try:
                 events = decode(message)
-                for event in events:
-                    apply(event, received, wall)
                 if events:
                     self._lag(wall - events[-1].timestamp)
             except Exception:  # noqa: BLE001  # one bad message must not take the thread with it
-                self._failed("tracker")
+                self._failed("decoder")
+                continue
+            for event in events:
+                try:
+                    apply(event, received, wall)
+                except Exception:  # noqa: BLE001  # nor one event the rest of its message
+                    self._failed("tracker")
 
     def _keep_time(self) -> None:
-        if self._asked.is_set():
-            self._answer()
         now = self._monotonic()
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS

@@ -1,4 +1,4 @@
-"""The buffer between the reader and the applier: bounded in bytes, never blocks, counts drops.
+"""The buffer between the reader and the applier: bounded in bytes, never blocks.
 
 Redis cuts a subscriber off that does not keep up (client-output-buffer-limit pubsub 32mb 8mb 60),
 so a burst has to wait here rather than there.
@@ -7,24 +7,36 @@ so a burst has to wait here rather than there.
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from z4j_exporter.events.message import Message
 
-#: Bytes. A burst of about 400 000 events; nothing is allocated before it is needed.
-DEFAULT_BUFFER_BYTES = 256 * 1024 * 1024
-#: Bytes that a message costs beyond its payload: the objects around it.
-MESSAGE_OVERHEAD_BYTES = 64
+#: Bytes. A burst of more than 500 000 events; nothing is allocated before it is needed.
+DEFAULT_BUFFER_BYTES = 384 * 1024 * 1024
+#: Bytes that an item costs beyond its payload: the objects around it.
+ITEM_OVERHEAD_BYTES = 64
+
+#: Makes messages of what a source read (see sources/base.py ``Session.unpack``).
+Unpack = Callable[[list[Any]], list[Message]]
+
+
+def _as_they_are(items: list[Any]) -> list[Message]:
+    return items
 
 
 class Batch(NamedTuple):
-    """Messages that were read together."""
+    """What was read at one go, and how to make messages of it."""
 
-    messages: list[Message]
+    items: list[Any]
     size_bytes: int
-    #: When they were read: on the clock that never goes back, and in epoch seconds.
+    #: When it was read: on the clock that never goes back, and in epoch seconds.
     received: float
     received_wall: float
+    unpack: Unpack = _as_they_are
+
+    def messages(self) -> list[Message]:
+        """Return the messages; to be called once, in the order of the batches."""
+        return self.unpack(self.items)
 
 
 class Buffer:
@@ -48,25 +60,19 @@ class Buffer:
         self._taken_bytes = 0
         #: Set when there is something to take; cleared by the taker.
         self.filled = threading.Event()
-        #: Messages dropped because the buffer was full. Written by the putting thread.
-        self.dropped = 0
-        #: Messages put, dropped ones not included.
-        self.messages = 0
 
     @property
     def size_bytes(self) -> int:
         """Bytes that wait to be applied."""
         return self._put_bytes - self._taken_bytes
 
-    def put(self, messages: list[Message], size_bytes: int) -> bool:
-        """Add messages; when they do not fit, drop and count them and return False."""
-        size = size_bytes + MESSAGE_OVERHEAD_BYTES * len(messages)
+    def put(self, items: list[Any], size_bytes: int, unpack: Unpack) -> bool:
+        """Add what was read; return False, and keep nothing of it, when it does not fit."""
+        size = size_bytes + ITEM_OVERHEAD_BYTES * len(items)
         if self.size_bytes + size > self.max_bytes:
-            self.dropped += len(messages)
             return False
         self._put_bytes += size
-        self.messages += len(messages)
-        self._batches.append(Batch(messages, size, self._monotonic(), self._wall()))
+        self._batches.append(Batch(items, size, self._monotonic(), self._wall(), unpack))
         if not self.filled.is_set():
             self.filled.set()
         return True

@@ -1,6 +1,7 @@
 """What every source is: a way to connect, and a live connection that yields messages."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from z4j_exporter.events.message import Framed, Message
 
@@ -23,18 +24,31 @@ KEEPALIVE_TIMEOUT_SECONDS = 10.0
 
 
 class Session(ABC):
-    """One live connection to a broker. Used by the reader thread only."""
+    """One live connection to a broker. Used by the reader's thread, but for ``unpack``."""
 
     @abstractmethod
-    def read(self, timeout_seconds: float) -> tuple[list[Message], int]:
-        """Wait up to ``timeout_seconds`` for messages; return them with their size in bytes.
+    def read(self, timeout_seconds: float) -> tuple[list[Any], int]:
+        """Wait up to ``timeout_seconds`` for data; return items with their size in bytes.
 
-        An empty list means that nothing came. Does nothing but read: no decoding, no logging.
-        Probes a silent connection by itself.
+        The items are messages, or whatever ``unpack`` makes messages of. An empty list means that
+        nothing came. Does nothing but read: no decoding, no logging. Probes a silent connection
+        by itself.
 
         Raises SourceLostError when the connection is gone, EndOfStreamError when there will be
         no more.
         """
+
+    def unpack(self, items: list[Any]) -> list[Message]:
+        """Return the messages of items that ``read`` returned.
+
+        Called by the applier's thread, once for each result of ``read`` and in their order, but
+        for those that ``drop`` was told of.
+        """
+        return items
+
+    def drop(self, items: list[Any]) -> int:
+        """Take note, in the reader's thread, that these items are not kept; count messages."""
+        return len(items)
 
     @abstractmethod
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A live pub/sub connection to Redis or Valkey: reads with hiredis, past redis-py's own loop.
+"""A live pub/sub connection to Redis or Valkey, read from its socket past redis-py's own loop.
 
 redis-py connects, sets TLS up and logs in; through its message loop the rest would cost five
 times as much.
@@ -16,12 +16,10 @@ import hiredis
 from z4j_exporter.errors import SourceLostError
 from z4j_exporter.sources import base
 from z4j_exporter.sources.base import Message, Session
+from z4j_exporter.sources.redis_framer import RedisFramer, count_beginnings
 
 #: Bytes taken from the socket before they are parsed.
 RECEIVE_BYTES: Final = 1024 * 1024
-#: Bytes of one message that are kept in memory; Redis itself cuts a subscriber off that is sent
-#: more than 32 MiB (client-output-buffer-limit), unless it was told otherwise.
-MAX_PENDING_BYTES: Final = 64 * 1024 * 1024
 _PING: Final = hiredis.pack_command(("PING",))
 
 
@@ -41,13 +39,18 @@ class RedisSession(Session):
         self._socket = connection._sock
         self._is_tls = isinstance(self._socket, ssl.SSLSocket)
         self._socket.setblocking(False)
+        # Used again and again: a new MiB for each call costs more than to copy what came.
+        self._room = memoryview(bytearray(RECEIVE_BYTES))
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         #: Whether the last read stopped before the socket was empty. At first it may not be:
         #: a TLS layer can hold bytes that do not make the socket readable.
         self._more = True
-        self._replies = hiredis.Reader()
-        self._pending_bytes = 0
+        # Used by the reader's thread until the subscription stands, then by the applier's; of
+        # its errors the reader takes note.
+        self._framer = RedisFramer()
+        #: Whether bytes were dropped before those that are read next.
+        self._gap = False
         self._early: list[Message] = []
         self._heard = clock()
         self._pinged: float | None = None
@@ -70,28 +73,50 @@ class RedisSession(Session):
             remaining = deadline - self._clock()
             if remaining <= 0:
                 raise SourceLostError("the server did not confirm the subscription in time")
-            for reply in self._parse(self._receive(remaining)):
+            for reply in self._framer.feed(self._receive(remaining)):
                 if type(reply) is list and reply[0] in (b"message", b"pmessage"):
                     self._early.append(reply[-1])
                     continue
                 if isinstance(reply, hiredis.ReplyError) and answered > 0:  # 0: the name
                     raise SourceLostError(self._refusal(str(reply), channels, patterns))
                 answered += 1
+            self._check()
 
-    def read(self, timeout_seconds: float) -> tuple[list[Message], int]:
-        """Return the payloads that came; see Session."""
+    def read(self, timeout_seconds: float) -> tuple[list[Any], int]:
+        """Return bytes as they came; see Session.
+
+        In a burst this thread must do no more than that: Redis cuts off who is 32 MB behind. The
+        items are bytes, None where bytes are missing, and at first a list of messages.
+        """
+        self._check()
         if self._early:
             early, self._early = self._early, []
-            return early, sum(map(len, early))
+            return [early], sum(map(len, early))
+        data = self._receive(timeout_seconds)
+        if not data:
+            return [], 0
+        items = [None, data] if self._gap else [data]
+        self._gap = False
+        return items, len(data)
+
+    def unpack(self, items: list[Any]) -> list[Message]:
+        """Return the messages in these items."""
         messages: list[Message] = []
-        for reply in self._parse(self._receive(timeout_seconds)):
-            if type(reply) is list:
-                kind = reply[0]
-                if kind == b"pmessage" or kind == b"message":
-                    messages.append(reply[-1])
-            elif isinstance(reply, hiredis.ReplyError) and not self._is_pong(reply):
-                raise SourceLostError(f"the server says: {printable(str(reply))}")
-        return messages, sum(map(len, messages))
+        for item in items:
+            if item is None:
+                self._framer.skip()
+            elif isinstance(item, bytes):
+                messages += self._framer.messages(item)
+            else:
+                messages += item
+        return messages
+
+    def drop(self, items: list[Any]) -> int:
+        """Count the messages in items that are not kept, and remember that they are missing."""
+        self._gap = True
+        return sum(
+            count_beginnings(item) if isinstance(item, bytes) else len(item or ()) for item in items
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -114,9 +139,9 @@ class RedisSession(Session):
         taken = 0
         try:
             # One call empties a plain socket; from TLS it returns one record, however small.
-            while piece := self._socket.recv(RECEIVE_BYTES):
-                pieces.append(piece)
-                taken += len(piece)
+            while count := self._socket.recv_into(self._room):
+                pieces.append(bytes(self._room[:count]))
+                taken += count
                 if taken >= RECEIVE_BYTES or not self._is_tls:
                     break
             else:
@@ -130,25 +155,13 @@ class RedisSession(Session):
         self._more = taken >= RECEIVE_BYTES
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _parse(self, data: bytes) -> list[Any]:
-        if not data:
-            return []
-        replies: list[Any] = []
-        next_reply = self._replies.gets
-        try:
-            self._replies.feed(data)
-            while (reply := next_reply()) is not False:
-                replies.append(reply)
-        except hiredis.ProtocolError as error:
-            raise SourceLostError(f"not Redis's protocol: {printable(str(error))}") from None
-        self._pending_bytes = 0 if replies else self._pending_bytes + len(data)
-        if self._pending_bytes > MAX_PENDING_BYTES:
-            raise SourceLostError(f"a message of more than {MAX_PENDING_BYTES} bytes came")
-        return replies
-
-    def _is_pong(self, reply: Exception) -> bool:
-        """Tell whether an error is the answer to our PING: a user may lack the right to it."""
-        return self._pinged is not None and str(reply).startswith("NOPERM")
+    def _check(self) -> None:
+        """Raise what the framer found."""
+        for error in self._framer.errors:
+            # A user may lack the right to PING: a refusal is an answer as well.
+            if not (self._pinged is not None and error.startswith("the server says: NOPERM")):
+                raise SourceLostError(printable(error))
+        self._framer.errors.clear()
 
     def _probe(self) -> None:
         """Ask a silent server whether it is there: a half-open connection stays silent for ever."""
