@@ -181,7 +181,10 @@ def _tell_losses(watch: Watch, feed: Feed) -> None:
 
 class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return printable(f"z4j-exporter: {record.getMessage()}")
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[0] is not None:
+            text += f" {record.exc_info[0].__name__}"  # no traceback among the events
+        return printable(f"z4j-exporter: {text}")
 
 
 def _log_to_stderr() -> None:
