@@ -34,6 +34,7 @@ class Plan:
     task_levels: tuple[int, ...] = (10_000, 50_000, 90_000)
     task_names: tuple[int, ...] = (50, 200, 400)
     scrape_seconds: float = 8.0
+    peers_flat_out: bool = True
 
 
 QUICK = Plan(
@@ -44,6 +45,7 @@ QUICK = Plan(
     task_levels=(5_000, 25_000),
     task_names=(400,),
     scrape_seconds=4.0,
+    peers_flat_out=False,
 )
 
 
@@ -100,7 +102,8 @@ def _throughput(
         stream = _tape(broker, directory / "stream.tape", plan.events, plan)
         longer = _tape(broker, directory / "longer.tape", plan.flat_out_events, plan)
     for rate in (plan.rate, None):
-        for start in (z4j_exporter, *peers):
+        others = peers if rate or plan.peers_flat_out else ()
+        for start in (z4j_exporter, *others):
             tape = longer if rate is None and start is z4j_exporter else stream
             speed = f"{rate:.0f}/s" if rate else "flat out"
             with _timed(f"{broker.kind}, {start.__name__}, {speed}"):

@@ -109,6 +109,7 @@ def by_tasks(broker: EventBroker, tapes: Tapes, levels: Sequence[int]) -> Iterat
             filled = level
             expected += tape.events
             publish(tape, broker.url, FILL_RATE)
+            wait_until_idle(process.pid)
             settle(consumer, expected)
             text = _scrape(consumer).text
             tracked = int(sample_sum(text, "celery_exporter_tracked_tasks"))
@@ -132,6 +133,7 @@ def by_series(
         with consumer.process:
             wait_until_idle(consumer.process.pid)
             publish(fill, broker.url, FILL_RATE)
+            wait_until_idle(consumer.process.pid)
             settle(consumer, fill.events)
             yield _scrape_while(broker, consumer, flow, fill.events + flow.events, names)
 
@@ -147,6 +149,7 @@ def _scrape_while(
         times.append(time.perf_counter() - began)
         time.sleep(SCRAPE_PAUSE_SECONDS)
     finish_publishing(publisher)
+    wait_until_idle(consumer.process.pid)
     lost = expected - settle(consumer, expected)
     return ScrapePoint(
         task_names=names,

@@ -215,7 +215,7 @@ def _memory_note(points: list[MemoryPoint]) -> str:
 
 
 def _is_text(table: Table, column: int) -> bool:
-    return not any(cell[column][:1].isdigit() for cell in table.rows)
+    return not all(row[column][:1].isdigit() for row in table.rows if row[column])
 
 
 def _micro(seconds: float) -> str:
