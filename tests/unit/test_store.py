@@ -1,5 +1,7 @@
 """The values and their caps, rows, and what each scraper is shown of a new series."""
 
+import math
+
 import pytest
 
 from tests.support.exposed import Exposed, task_event
@@ -35,6 +37,14 @@ def test_a_histogram_counts_a_bound_itself_as_below_it() -> None:
         cell.observe(value)
     assert cell.counts == [2, 2, 2]
     assert cell.sum == 6.6 + 1e9
+
+
+def test_no_observation_makes_a_sum_infinite() -> None:
+    cell = Store().histogram(RUN).child("t")
+    for value in (math.inf, 1.7e308, 1.7e308, 5.0):
+        cell.observe(value)
+    assert cell.counts == [0, 0, 4]
+    assert cell.sum == 3e9 + 5.0
 
 
 def test_a_snapshot_is_a_copy() -> None:

@@ -15,6 +15,9 @@ from z4j_exporter.metrics.labels import OVERFLOW, escape
 
 #: Series that one family may have, unless told otherwise.
 DEFAULT_MAX_SERIES = 10_000
+#: The most that one observation adds to a histogram's sum, 31 years of seconds: a broken clock or a
+#: hostile event must not make the sum infinite, which it would stay for ever.
+MAX_OBSERVED = 1e9
 #: Labels whose values this program chooses from a short list: they cannot overflow.
 FIXED_LABELS = frozenset({"outcome", "reason", "requeued", "state", "type", "period"})
 #: Labels that say what was left out, where a family has one of them.
@@ -66,7 +69,7 @@ class HistogramCell:
     def observe(self, value: float) -> None:
         """Count one observation."""
         self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+        self.sum += value if value < MAX_OBSERVED else MAX_OBSERVED
 
 
 @dataclass(frozen=True)
