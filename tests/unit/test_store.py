@@ -112,12 +112,12 @@ def test_removal_looks_at_one_label() -> None:
     cells = Store().counter(RETRIED)
     for values in (("a", "b", "c"), ("b", "a", "c"), ("c", "b", "a")):
         cells.child(*values)
-    cells.remove("task", "a")
+    cells.remove("task", {"a"})
     assert set(shown(cells, 99)) == {
         'task="b",queue="a",exception="c"',
         'task="c",queue="b",exception="a"',
     }
-    cells.remove("queue", "nothing")
+    cells.remove("queue", {"nothing", "c"})
     assert len(cells) == 2
 
 
@@ -125,7 +125,7 @@ def test_removal_makes_room() -> None:
     store = Store(max_series=1)
     cells = store.counter(RETRIED)
     cells.child("a", "q", "E").value += 1
-    cells.remove("task", "a")
+    cells.remove("task", {"a"})
     assert cells.child("b", "q", "E").overflow is False
 
 
@@ -193,7 +193,7 @@ def test_a_series_that_was_removed_and_came_back_is_new() -> None:
     cells = store.counter(RETRIED)
     cells.child("t", "", "").value += 5
     assert shown(cells, scrapers.floor("a", store.serial)) == {'task="t"': 5}
-    cells.remove("task", "t")
+    cells.remove("task", {"t"})
     assert shown(cells, scrapers.floor("a", store.serial)) == {}
     cells.child("t", "", "").value += 1
     assert shown(cells, scrapers.floor("a", store.serial)) == {'task="t"': 0}

@@ -12,6 +12,7 @@ from z4j_exporter.errors import ConfigError
 from z4j_exporter.metrics.base import LabelRules
 from z4j_exporter.metrics.catalogue import with_buckets
 from z4j_exporter.metrics.labels import OVERFLOW, clean
+from z4j_exporter.metrics.living import LivingWorkers
 from z4j_exporter.metrics.rows import Rows
 from z4j_exporter.metrics.store import (
     Cell,
@@ -145,14 +146,15 @@ class CeleryExporterProfile:
         self._rows: Rows[_Key, _Row] = Rows(store.max_series, self._label, self._make)
         self._overflow = self._make(("", OVERFLOW, ""))
         self._hosts: dict[str, str] = {}
-        self._nodes: defaultdict[str, set[str]] = defaultdict(set)
+        self._hosts_alive = LivingWorkers(self._host)
         # The task that started last: its task-sent may follow, with the wait.
         self._last_start: tuple[str, _Row] = ("", self._overflow)
 
     def take(self, transition: Transition) -> None:
         """Count one event; the tracker's own conclusions are none."""
         if isinstance(transition, WorkerTransition):
-            self._worker(transition)
+            if self._hosts_alive.take(transition):
+                self._purge()
             return
         step = transition
         kind = step.kind
@@ -239,26 +241,23 @@ class CeleryExporterProfile:
         label = self._rules.worker(nodename)
         return label.partition("@")[2] or label
 
-    def _worker(self, transition: WorkerTransition) -> None:
-        host = self._host(transition.worker)
-        if transition.kind != "forgotten":
-            self._nodes[host].add(transition.worker)
+    def _purge(self) -> None:
+        """Drop the series of hosts without workers; not task-sent's, whose clients may live on."""
+        gone = self._hosts_alive.gone()
+        if not gone:
             return
-        self._nodes[host].discard(transition.worker)
-        if self._nodes[host]:
-            return  # another worker of that host is known
-        del self._nodes[host]
         for kind, cells in self._counters.items():
-            if kind != "sent":  # its clients may live on
-                cells.remove("hostname", host)
-        self._runtime.remove("hostname", host)
-        self._wait.remove("hostname", host)
-        self._rows.remove(lambda labels: labels[0] == host)
+            if kind != "sent":
+                cells.remove("hostname", gone)
+        self._runtime.remove("hostname", gone)
+        self._wait.remove("hostname", gone)
+        self._rows.remove(lambda labels: labels[0] in gone)
 
     # -- collecting --------------------------------------------------------------------------
 
     def collect(self, cluster: Cluster, wall: float, floor: int) -> list[FamilySnapshot]:  # noqa: ARG002  # Profile's signature
         """Copy all families, in the peer's order."""
+        self._purge()
         up: defaultdict[str, int] = defaultdict(int)
         active: defaultdict[str, int] = defaultdict(int)
         for worker in cluster.workers:

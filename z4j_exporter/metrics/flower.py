@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from z4j_exporter.metrics.base import LabelRules
 from z4j_exporter.metrics.catalogue import with_buckets
 from z4j_exporter.metrics.labels import OVERFLOW
+from z4j_exporter.metrics.living import LivingWorkers
 from z4j_exporter.metrics.rows import Rows
 from z4j_exporter.metrics.store import (
     Cells,
@@ -97,7 +98,7 @@ class FlowerProfile:
         # By name and full nodename, as they are on the wire.
         self._rows: Rows[tuple[str, str], _Row] = Rows(store.max_series, self._label, _Row)
         self._overflow = _Row((OVERFLOW, ""))
-        self._nodes: defaultdict[str, set[str]] = defaultdict(set)
+        self._workers = LivingWorkers(self._rules.worker)
         self._sending: set[str] = set()
         # When a client was last seen to send, by worker label; epoch seconds of our clock.
         self._sent_at: dict[str, float] = {}
@@ -105,7 +106,8 @@ class FlowerProfile:
     def take(self, transition: Transition) -> None:
         """Count one event."""
         if isinstance(transition, WorkerTransition):
-            self._worker(transition)
+            if self._workers.take(transition):
+                self._remove(self._workers.gone())
             return
         step = transition
         kind = step.kind
@@ -149,46 +151,37 @@ class FlowerProfile:
                 row.events[kind] = cell
         return cell
 
-    def _worker(self, transition: WorkerTransition) -> None:
-        label = self._rules.worker(transition.worker)
-        if transition.kind != "forgotten":
-            self._nodes[label].add(transition.worker)
+    def _remove(self, gone: set[str]) -> None:
+        if not gone:
             return
-        self._nodes[label].discard(transition.worker)
-        if not self._nodes[label]:  # a rule may give several workers one label
-            del self._nodes[label]
-            self._forget(label)
+        self._events.remove("worker", gone)
+        self._runtime.remove("worker", gone)
+        self._rows.remove(lambda labels: labels[1] in gone)
 
-    def _forget(self, label: str) -> None:
-        self._events.remove("worker", label)
-        self._runtime.remove("worker", label)
-        self._rows.remove(lambda labels: labels[1] == label)
-
-    def _forget_clients(self, wall: float) -> None:
-        """Drop the series of clients that were silent for long: they are not coming back."""
+    def _silent_clients(self, wall: float) -> set[str]:
+        """Return the clients that have not sent for long: they are not coming back."""
         for label in self._sending:
-            if label not in self._nodes:
-                self._sent_at[label] = wall
+            self._sent_at[label] = wall
         self._sending.clear()
-        for label, sent_at in list(self._sent_at.items()):
-            if label in self._nodes:
-                del self._sent_at[label]
-            elif wall - sent_at >= self._client_forget_seconds:
-                del self._sent_at[label]
-                if not self._works(label):
-                    self._forget(label)
-
-    def _works(self, label: str) -> bool:
-        """Return whether more than task-sent came: a worker, though without heartbeats."""
-        return any(
-            row.labels[1] == label and row.events.keys() != {"sent"} for row in self._rows.values()
-        )
+        silent = {
+            label
+            for label, sent_at in self._sent_at.items()
+            if wall - sent_at >= self._client_forget_seconds
+        }
+        if not silent:
+            return silent
+        for label in silent:
+            del self._sent_at[label]
+        # Who does more than to send is a worker, though it may send no heartbeats.
+        return silent - {
+            row.labels[1] for row in self._rows.values() if row.events.keys() != {"sent"}
+        }
 
     # -- collecting --------------------------------------------------------------------------
 
     def collect(self, cluster: Cluster, wall: float, floor: int) -> list[FamilySnapshot]:
         """Copy all families."""
-        self._forget_clients(wall)
+        self._remove(self._workers.gone() | self._silent_clients(wall))
         rows = [*self._rows.values(), self._overflow]
         prefetched = {row.labels: 0 for row in rows if row.received}
         for task in cluster.tasks.table.active.values():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from z4j_exporter.metrics import catalogue as c
 from z4j_exporter.metrics.base import LabelRules
 from z4j_exporter.metrics.labels import OVERFLOW, clean
+from z4j_exporter.metrics.living import LivingWorkers
 from z4j_exporter.metrics.rows import Rows
 from z4j_exporter.metrics.store import (
     Cells,
@@ -115,12 +116,13 @@ class NativeProfile:
         self._rows: Rows[tuple[str, ...], _Row] = Rows(store.max_series, self._label, self._row)
         self._overflow: _Row | None = None
         self._workers = WorkerMetrics(store, self._rules)
+        self._living = LivingWorkers(self._rules.worker)
 
     def take(self, transition: Transition) -> None:
         """Count one transition."""
         if isinstance(transition, WorkerTransition):
-            if transition.kind == "forgotten":
-                self._workers.forget(transition.worker)
+            if self._living.take(transition):
+                self._purge()
             return
         step = transition
         kind = step.kind
@@ -207,10 +209,24 @@ class NativeProfile:
                 self._detailed[other].child(*row.labels, label)
         return cell
 
+    def _purge(self) -> None:
+        """Drop the series of workers that are long gone."""
+        gone = self._living.gone()
+        if not gone:
+            return
+        self._workers.remove(gone)
+        if self._with_worker:
+            for cells in (*self._plain.values(), *self._detailed.values()):
+                cells.remove("worker", gone)
+            for histogram in self._histograms:
+                histogram.remove("worker", gone)
+            self._rows.remove(lambda labels: labels[2] in gone)
+
     # -- collecting --------------------------------------------------------------------------
 
     def collect(self, cluster: Cluster, wall: float, floor: int) -> list[FamilySnapshot]:
         """Copy all families; those of tasks first."""
+        self._purge()
         snapshots = [cells.snapshot(floor) for cells in self._plain.values()]
         snapshots += [cells.snapshot(floor) for cells in self._detailed.values()]
         snapshots += [cells.snapshot(floor) for cells in self._histograms]

@@ -7,7 +7,7 @@ already, so the first failure of its kind would never show.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -160,10 +160,10 @@ class Cells(Generic[Cell]):
             cell = self._cells[values] = self._make(text, self._store.serial, overflow)
         return cell
 
-    def remove(self, label: str, value: str) -> None:
-        """Drop every series with this value of this label."""
+    def remove(self, label: str, gone: Collection[str]) -> None:
+        """Drop every series with one of these values of this label."""
         position = self.family.labels.index(label)
-        for values in [v for v in self._cells if v[position] == value]:
+        for values in [v for v in self._cells if v[position] in gone]:
             del self._cells[values]
 
     def snapshot(self, floor: int) -> FamilySnapshot:

@@ -1,7 +1,7 @@
 """The native profile's worker families, by full nodename."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from z4j_exporter.metrics import catalogue as c
 from z4j_exporter.metrics.base import LabelRules
@@ -37,17 +37,16 @@ class WorkerMetrics:
         cell = self._cells.get((worker, state))
         if cell is None:
             cell = self._events.child(self._rules.worker(worker), state)
-            if len(self._cells) < self._max:
+            if len(self._cells) >= self._max:
+                self._cells.clear()
+            if not cell.overflow:
                 self._cells[worker, state] = cell
         cell.value += 1
 
-    def forget(self, worker: str) -> None:
-        """Drop the series of a worker that is long gone."""
-        label = self._rules.worker(worker)
-        for key in [k for k in self._cells if k[0] == worker]:
-            del self._cells[key]
-        if not any(self._rules.worker(name) == label for name, _ in self._cells):
-            self._events.remove("worker", label)
+    def remove(self, gone: Collection[str]) -> None:
+        """Drop the series of worker labels that nobody has any more."""
+        self._events.remove("worker", gone)
+        self._cells.clear()
 
     def collect(self, cluster: Cluster, floor: int) -> list[FamilySnapshot]:
         """Copy all worker families."""
