@@ -109,6 +109,12 @@ class RedisSource(Source):
                 answer = client.execute_command(
                     "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._master_name
                 )
+            except redis.AuthenticationError:
+                failures.append(
+                    f"{place} refused the user or the password, or asks for one: Sentinel's own "
+                    "are in the transport option sentinel_kwargs"
+                )
+                continue
             except (redis.RedisError, OSError, ValueError) as error:
                 failures.append(
                     f"{place}: {_explain(error, tls=bool(self._sentinel_kwargs.get('ssl')))}"
@@ -168,6 +174,7 @@ def _sentinel_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "socket_timeout": base.CONNECT_TIMEOUT_SECONDS,
         "socket_connect_timeout": base.CONNECT_TIMEOUT_SECONDS,
+        "protocol": 2,
         # Another Sentinel is the better second try.
         "retry": Retry(NoBackoff(), 0),
         **given,
