@@ -70,13 +70,11 @@ def _settings(conf: Any) -> dict[str, Any]:
         # kombu's Redis transport takes no notice of a mere True (kombu/transport/redis.py
         # ``_connparams``): such an application speaks without TLS.
         settings["broker_ssl_options"] = {"enabled": True}
-    # Celery's own defaults for these (both off) would be refused by RabbitMQ 4.3: only what an
-    # application switches on is taken.
-    if conf.event_queue_exclusive:
-        settings["event_queue_exclusive"] = True
-    if conf.event_queue_durable:
+    # Neither durable nor exclusive, the default before Celery 5.7, is refused by RabbitMQ 4.3; both
+    # at once by Celery. Older versions know neither setting.
+    if conf.get("event_queue_durable"):
         settings["event_queue_durable"] = True
-        settings.setdefault("event_queue_exclusive", False)
+        settings["event_queue_exclusive"] = False
     return settings
 
 
