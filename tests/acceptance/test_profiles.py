@@ -276,6 +276,11 @@ def test_flowers_numbers(watched: Watched) -> None:
     }
 
 
+def test_no_scrape_was_refused(watched: Watched) -> None:
+    # Prometheus asks for OpenMetrics, and refuses a whole scrape for one bad line.
+    assert watched.prometheus.value("min(min_over_time(up[10m]))") == 1
+
+
 # -- alerts; the last one ends the worker ----------------------------------------------------------
 
 
