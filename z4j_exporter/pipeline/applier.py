@@ -24,11 +24,15 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 #: Seconds it lets messages gather after the first one, for one wake-up to serve many.
 #: A question, such as a scrape's, ends the wait.
-GATHER_SECONDS = 0.1
+GATHER_SECONDS = 0.25
 #: Messages applied between looks at the time: about 5 ms of work.
 _SLICE_MESSAGES = 512
 #: Slices applied before a question is answered though the buffer is not empty: about 50 ms.
 _ANSWER_SLICES = 10
+#: Seconds between looks at whether a burst goes on.
+_STAND_BACK_SECONDS = 0.002
+#: Part of the buffer that a burst may fill before the applier works against it.
+_STAND_BACK_FILL = 0.875
 #: Seconds between two log lines about the same failing part.
 _LOG_EVERY_SECONDS = 60.0
 
@@ -144,10 +148,24 @@ class Applier(threading.Thread):
                     messages[start : start + _SLICE_MESSAGES], batch.received, batch.received_wall
                 )
                 self._keep_time()
+                self._stand_back()
                 slices += 1
                 if slices >= _ANSWER_SLICES and self._asked.is_set():
                     self._answer()  # the buffer is long: better an answer that is a bit behind
         self._answer()
+
+    def _stand_back(self) -> None:
+        """Leave the interpreter to the reader in a burst, while there is room to put it.
+
+        Redis cuts off who is 32 MB behind; what is in the buffer can wait.
+        """
+        buffer = self._buffer
+        while (
+            self._monotonic() < buffer.burst_until
+            and buffer.size_bytes < buffer.max_bytes * _STAND_BACK_FILL
+            and not self._stopping
+        ):
+            time.sleep(_STAND_BACK_SECONDS)
 
     def _unpack(self, batch: Batch) -> list[Message]:
         try:

@@ -61,6 +61,10 @@ class Buffer:
         #: Set when there is something to take; cleared by the taker.
         self.filled = threading.Event()
 
+        #: Until when the broker sends more than can be read with the applier at work, on the clock
+        #: that never goes back. Written by the putting thread.
+        self.burst_until = 0.0
+
     @property
     def size_bytes(self) -> int:
         """Bytes that wait to be applied."""

@@ -23,9 +23,14 @@ STABLE_SECONDS = 10.0
 #: Bytes: a read of less shows that the thread is ahead of the broker …
 _SMALL_READ_BYTES = 32 * 1024
 #: … so that it may pause for these seconds, for one wake-up to serve many messages.
-#: (each wake-up finds cold caches, which cost more than the work; 20 ms at a million events a
-#: second are 15 MB, and Redis waits until 32).
-_PAUSE_SECONDS = 0.02
+#: (each wake-up finds cold caches, which cost more than the work).
+_PAUSE_SECONDS = 0.05
+
+
+#: Bytes: a read of so much leaves more behind.
+_FULL_READ_BYTES = 1024 * 1024
+#: Seconds after such a read during which the applier stands back.
+BURST_SECONDS = 0.05
 
 
 class Reader(threading.Thread):
@@ -104,13 +109,19 @@ class Reader(threading.Thread):
         logger.info("connected to %s", self.source.location)
         try:
             self._on_connected()
+            was_full = False
             while not self._stopping.is_set():
                 items, size = session.read(READ_TIMEOUT_SECONDS)
                 if items:
                     if not self._buffer.put(items, size, session.unpack):
                         self.dropped += session.drop(items)
                     if size < _SMALL_READ_BYTES:
-                        time.sleep(_PAUSE_SECONDS)
+                        session.pause(_PAUSE_SECONDS)
+                    # One full read may be what gathered in a pause; two in a row are a burst.
+                    full = size >= _FULL_READ_BYTES
+                    if full and was_full:
+                        self._buffer.burst_until = time.monotonic() + BURST_SECONDS
+                    was_full = full
         except Exception as error:  # noqa: BLE001  # told and counted there
             self._failed(error)
             # A connection that ends by itself leaves a gap; a recording that ends does not.

@@ -1,5 +1,6 @@
 """What every source is: a way to connect, and a live connection that yields messages."""
 
+import time
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -37,6 +38,10 @@ class Session(ABC):
         Raises SourceLostError when the connection is gone, EndOfStreamError when there will be
         no more.
         """
+
+    def pause(self, seconds: float) -> None:
+        """Let data gather for about ``seconds``, less where much has come before that."""
+        time.sleep(seconds)
 
     def unpack(self, items: list[Any]) -> list[Message]:
         """Return the messages of items that ``read`` returned.

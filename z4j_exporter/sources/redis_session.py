@@ -5,6 +5,7 @@ times as much.
 """
 
 import select
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,6 +21,10 @@ from z4j_exporter.sources.redis_framer import RedisFramer, count_beginnings
 
 #: Bytes taken from the socket before they are parsed.
 RECEIVE_BYTES: Final = 1024 * 1024
+#: Bytes in the socket that end a pause.
+MUCH_BYTES: Final = 128 * 1024
+#: Seconds: a pause that nothing ends must leave a burst less to gather.
+_UNIX_PAUSE_SECONDS: Final = 0.005
 _PING: Final = hiredis.pack_command(("PING",))
 
 
@@ -38,9 +43,8 @@ class RedisSession(Session):
         # redis-py gives no public way to its socket.
         self._socket = connection._sock
         self._is_tls = isinstance(self._socket, ssl.SSLSocket)
+        self._is_tcp = self._socket.family in (socket.AF_INET, socket.AF_INET6)
         self._socket.setblocking(False)
-        # Used again and again: a new MiB for each call costs more than to copy what came.
-        self._room = memoryview(bytearray(RECEIVE_BYTES))
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         #: Whether the last read stopped before the socket was empty. At first it may not be:
@@ -99,6 +103,20 @@ class RedisSession(Session):
         self._gap = False
         return items, len(data)
 
+    def pause(self, seconds: float) -> None:
+        """Let data gather, but not in a burst: see Session.
+
+        The kernel wakes us before the time when MUCH_BYTES have come (on TCP; a Unix socket wakes
+        at the first byte, so that it is slept through).
+        """
+        if not self._is_tcp:
+            super().pause(min(seconds, _UNIX_PAUSE_SECONDS))
+            return
+        with suppress(OSError):  # the next read tells what is wrong
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, MUCH_BYTES)
+            self._poll.poll(seconds * 1000)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
     def unpack(self, items: list[Any]) -> list[Message]:
         """Return the messages in these items."""
         messages: list[Message] = []
@@ -139,9 +157,9 @@ class RedisSession(Session):
         taken = 0
         try:
             # One call empties a plain socket; from TLS it returns one record, however small.
-            while count := self._socket.recv_into(self._room):
-                pieces.append(bytes(self._room[:count]))
-                taken += count
+            while piece := self._socket.recv(RECEIVE_BYTES):
+                pieces.append(piece)
+                taken += len(piece)
                 if taken >= RECEIVE_BYTES or not self._is_tls:
                     break
             else:
