@@ -29,6 +29,9 @@ class Plan:
     events: int = 200_000
     flat_out_events: int = 500_000
     rate: float = 5_000.0
+    #: Events per second of a burst that no installation sends, and that a broker still can take
+    #: from many publishers; the exporter alone, on Redis, which cuts slow subscribers off.
+    burst_rate: float = 165_000.0
     rates: tuple[float, ...] = (100.0, 1_000.0, 5_000.0, 10_000.0, 20_000.0, 40_000.0)
     rate_seconds: float = 4.0
     task_levels: tuple[int, ...] = (10_000, 50_000, 90_000)
@@ -108,6 +111,9 @@ def _throughput(
             speed = f"{rate:.0f}/s" if rate else "flat out"
             with _timed(f"{broker.kind}, {start.__name__}, {speed}"):
                 results.throughput.append(measure(broker, start, tape, rate))
+    if broker.kind == "redis":
+        with _timed(f"redis, z4j_exporter, {plan.burst_rate:.0f}/s"):
+            results.throughput.append(measure(broker, z4j_exporter, longer, plan.burst_rate))
 
 
 def _tape(broker: EventBroker, path: Path, events: int, plan: Plan) -> Tape:

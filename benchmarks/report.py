@@ -197,7 +197,7 @@ def _throughput_row(results: Results, m: Measurement) -> tuple[str, ...]:
     times = m.cpu_per_event / ours[0].cpu_per_event if ours and ours[0].cpu_seconds else None
     return (
         m.broker,
-        f"{m.rate:,.0f}/s" if m.rate else "flat out",
+        f"{m.rate:,.0f}/s" if m.rate else f"flat out: {m.published / m.publish_seconds:,.0f}/s",
         m.consumer,
         _micro(m.cpu_per_event),
         f"{times:.1f}" if times else "",
