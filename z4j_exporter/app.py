@@ -8,7 +8,7 @@ from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 
 from z4j_exporter import __version__
-from z4j_exporter.config import Settings
+from z4j_exporter.config import Settings, option_name
 from z4j_exporter.errors import ExporterError
 from z4j_exporter.events.decode import Decoder
 from z4j_exporter.metrics.exporter import OwnMetrics, OwnReadings
@@ -19,8 +19,7 @@ from z4j_exporter.pipeline.applier import Applier
 from z4j_exporter.pipeline.buffer import Buffer
 from z4j_exporter.pipeline.reader import Reader
 from z4j_exporter.sources.open import open_source
-from z4j_exporter.track.cluster import Cluster
-from z4j_exporter.track.transitions import Emit
+from z4j_exporter.track.cluster import make_cluster
 from z4j_exporter.web.listener import Listener
 from z4j_exporter.web.pages import Pages, Readiness, create_app
 from z4j_exporter.web.reload import WebConfig
@@ -35,6 +34,14 @@ _ANSWER_SECONDS = 8.0
 #: Seconds that one thread may hold the interpreter while another waits. At Python's 5 ms the
 #: applier keeps the reader from the socket for so long that Redis cuts us off in a burst.
 _SWITCH_SECONDS = 0.0005
+#: Settings that only one profile knows.
+_CELERY_EXPORTER_ONLY = {
+    "default_queue_name",
+    "metric_prefix",
+    "static_labels",
+    "generic_hostname_task_sent_metric",
+    "generic_hostname_worker_task_metric",
+}
 #: New container objects between two garbage collections. What the tracker keeps is hidden from
 #: the collector, and what an event makes is freed at once: to look often finds nothing.
 _GC_THRESHOLD = 50_000
@@ -57,7 +64,7 @@ class Exporter:
         self._applier = Applier(
             self._buffer,
             self._decoder,
-            self._make_cluster,
+            lambda emit: make_cluster(settings, emit),
             [self._profile],
             lag=self._registry.own.lag,
             is_connected=lambda: self._reader.connected or self._reader.ended,
@@ -81,16 +88,13 @@ class Exporter:
             stats=self._stats,
         )
         self._celery_version = _version_of("celery")
-
-    def _make_cluster(self, emit: Emit) -> Cluster:
-        settings = self.settings
-        return Cluster(
-            emit,
-            max_tasks=settings.max_tasks,
-            give_up_seconds=settings.task_give_up_seconds,
-            worker_timeout_seconds=settings.worker_timeout,
-            worker_forget_seconds=settings.purge_offline_worker_metrics,
-        )
+        for field in sorted(_CELERY_EXPORTER_ONLY & settings.model_fields_set):
+            if settings.metrics_profile != "celery-exporter":
+                logger.warning(
+                    "--%s has no effect with the profile %s",
+                    option_name(field),
+                    settings.metrics_profile,
+                )
 
     # -- life ----------------------------------------------------------------------------------
 

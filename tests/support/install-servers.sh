@@ -7,7 +7,6 @@ wants() { # wants PROGRAM PACKAGE: note the package when the program is not ther
     command -v "$1" >/dev/null 2>&1 || [ -x "$3" ] || need="$need $2"
 }
 wants redis-server redis-server /usr/bin/redis-server
-wants redis-sentinel redis-sentinel /usr/bin/redis-sentinel
 wants rabbitmq-server rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server
 wants prometheus prometheus /usr/bin/prometheus
 wants faketime faketime /usr/bin/faketime

@@ -15,7 +15,6 @@ import click
 from z4j_exporter.cli.feed import Feed, LiveFeed, RecordedFeed
 from z4j_exporter.cli.options import SOURCE_FIELDS, settings_from, settings_options
 from z4j_exporter.cli.recorder import RecordingFile
-from z4j_exporter.cli.rerun import make_cluster
 from z4j_exporter.cli.say import BadLines, say
 from z4j_exporter.cli.selection import Selection
 from z4j_exporter.cli.show import EventLines, printable
@@ -23,6 +22,7 @@ from z4j_exporter.cli.streams import lenient_output, quiet_pipe, wants_colour
 from z4j_exporter.cli.watch import Watch, WatchOptions, jsonl, pretty
 from z4j_exporter.config import Settings
 from z4j_exporter.sources.open import open_source
+from z4j_exporter.track.cluster import make_cluster
 
 #: What a shell reports for a program that a signal ended: 128 and its number.
 _SIGNAL_EXIT_BASE = 128

@@ -3,7 +3,7 @@
 The same recording gives the same bytes, whatever the machine and the hour.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from z4j_exporter.cli.timeline import Timeline
 from z4j_exporter.config import Settings
@@ -13,8 +13,7 @@ from z4j_exporter.metrics import catalogue
 from z4j_exporter.metrics.exposition import render
 from z4j_exporter.metrics.profiles import make_profile
 from z4j_exporter.metrics.store import Family, FamilySnapshot, label_text
-from z4j_exporter.track.cluster import Cluster
-from z4j_exporter.track.transitions import Transition
+from z4j_exporter.track.cluster import make_cluster
 
 
 class Rerun:
@@ -64,17 +63,6 @@ class Rerun:
             FamilySnapshot(catalogue.LATE_EVENTS, [("", tasks.late)]),
             _each(catalogue.SERIES_DROPPED, self._profile.store.dropped),
         ]
-
-
-def make_cluster(settings: Settings, emit: Callable[[Transition], None]) -> Cluster:
-    """Return a tracker with the settings' limits."""
-    return Cluster(
-        emit,
-        max_tasks=settings.max_tasks,
-        give_up_seconds=settings.task_give_up_seconds,
-        worker_timeout_seconds=settings.worker_timeout,
-        worker_forget_seconds=settings.purge_offline_worker_metrics,
-    )
 
 
 def _each(family: Family, values: Mapping[str, int]) -> FamilySnapshot:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from z4j_exporter.config import Settings
 from z4j_exporter.events.model import KNOWN_EVENT_TYPES, Event
 from z4j_exporter.track.conclusions import DEFAULT_GIVE_UP_SECONDS
 from z4j_exporter.track.table import DEFAULT_MAX_TASKS, Task
@@ -90,3 +91,14 @@ class Cluster:
     def worker(self, name: str) -> Worker | None:
         """Return what is known of a worker."""
         return self.workers.get(name)
+
+
+def make_cluster(settings: Settings, emit: Emit) -> Cluster:
+    """Return the tracker that the settings ask for."""
+    return Cluster(
+        emit,
+        max_tasks=settings.max_tasks,
+        give_up_seconds=settings.task_give_up_seconds,
+        worker_timeout_seconds=settings.worker_timeout,
+        worker_forget_seconds=settings.purge_offline_worker_metrics,
+    )
