@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -157,3 +158,33 @@ def test_any_depth_and_repetition(times: int, piece: str) -> None:
     for body in (piece * times, f'{{"type": "a", "timestamp": 1, "x": {piece * times}'):
         decoded(Framed(body.encode(), "application/json", "utf-8"))
         decoded(Framed(body.encode(), "application/x-yaml", "utf-8"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"processed": 10**400},
+        {"active": 10**400},
+        {"active": -1},
+        {"pid": 10**400},
+        {"loadavg": [0.5] * 1000},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+@pytest.mark.xfail(reason="the model sets no limits yet", strict=True)
+def test_no_heartbeat_can_make_the_page_unreadable_or_the_tracker_large(
+    fields: dict[str, Any],
+) -> None:
+    """One such number on /metrics, and Prometheus rejects the whole page."""
+    decoder = Decoder()
+    assert decoder.decode(envelope({**HEARTBEAT, **fields})) == []
+    assert decoder.refused == {"bad_field": 1}
+
+
+@pytest.mark.xfail(reason="the model sets no limits yet", strict=True)
+def test_no_run_time_can_make_a_sum_infinite() -> None:
+    for runtime in (1e308, -1e308):
+        event = {**STARTED, "type": "task-succeeded", "runtime": runtime}
+        decoder = Decoder()
+        assert decoder.decode(envelope(event)) == []
+        assert decoder.refused == {"bad_field": 1}
