@@ -123,7 +123,9 @@ def test_a_full_server_says_so() -> None:
 def test_nobody_listens() -> None:
     words = refusal(f"redis://:s3cr%2Ft%40%3A%3F%23%25@127.0.0.1:{servers.free_port()}/0")
     assert words.startswith("cannot connect: ")
-    assert "refused" in words
+    assert words.endswith("refused")
+    assert refusal("redis+socket:///no/such.sock").endswith("No such file or directory")
+    assert "no.such.host.invalid" in refusal("redis://no.such.host.invalid/0")
 
 
 def test_something_else_listens() -> None:

@@ -191,7 +191,7 @@ def _sentinel_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _explain(error: Exception, *, tls: bool) -> str:
     """Say what went wrong and what to check, in one sentence without secrets."""
-    words = printable(str(error)) or type(error).__name__
+    words = printable(str(error)).rstrip(". ") or type(error).__name__
     if isinstance(error, redis.AuthenticationError):
         # Redis's own words name neither.
         return f"the server refused the user or the password: {words}"
