@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from msgspec import DecodeError, Struct, ValidationError, field
+from msgspec import DecodeError, Struct, field
 
 from z4j_exporter.events.content import load
 from z4j_exporter.events.message import Framed, Message
@@ -40,8 +40,9 @@ DEFAULT_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 #: Events in one message; beyond it the message is not from Celery.
 MAX_EVENTS_PER_MESSAGE = 10_000
 
-#: What msgspec raises on bytes it cannot read: UnicodeDecodeError, a ValueError, for bad UTF-8.
-_UNREADABLE = (DecodeError, ValueError, RecursionError)
+#: What msgspec raises on what it cannot read: UnicodeDecodeError, a ValueError, for bad UTF-8;
+#: before 0.20 SystemError for integers of hundreds of digits.
+_UNREADABLE = (DecodeError, ValueError, RecursionError, SystemError)
 
 
 class _Properties(Struct, gc=False):
@@ -179,7 +180,7 @@ def event_from_object(item: Any) -> Event:
         raise RefusedError("not_an_event")
     try:
         head = msgspec.convert(item, EventHead)
-    except (ValidationError, ValueError, RecursionError):
+    except _UNREADABLE:
         present = "type" in item and "timestamp" in item
         raise RefusedError("bad_field" if present else "not_an_event") from None
     hostname = head.hostname if isinstance(head.hostname, str) else ""
@@ -187,7 +188,7 @@ def event_from_object(item: Any) -> Event:
         return Event(type=head.type, timestamp=head.timestamp, hostname=hostname[:1024])
     try:
         event = msgspec.convert(item, Event)
-    except (ValidationError, ValueError, RecursionError):
+    except _UNREADABLE:
         raise RefusedError("bad_field") from None
     if event.uuid is None and event.type in TASK_EVENT_TYPES:
         raise RefusedError("missing_field")
