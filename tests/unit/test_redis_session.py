@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from z4j_exporter.errors import SourceLostError
 from z4j_exporter.sources.base import KEEPALIVE_SECONDS, KEEPALIVE_TIMEOUT_SECONDS, Message
 from z4j_exporter.sources.redis_framer import MAX_PENDING_BYTES, RedisFramer
-from z4j_exporter.sources.redis_session import RECEIVE_BYTES, RedisSession, printable
+from z4j_exporter.sources.redis_session import RECEIVE_BYTES, RedisSession
+from z4j_exporter.sources.socket_input import printable
 
 
 def bulk(*items: bytes) -> bytes:

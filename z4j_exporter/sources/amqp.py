@@ -17,9 +17,10 @@ from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, PreconditionFa
 from z4j_exporter.errors import BrokerUrlError, ConfigError, SourceLostError
 from z4j_exporter.events.decode import DEFAULT_MAX_MESSAGE_BYTES
 from z4j_exporter.sources.amqp_frames import FrameParser
-from z4j_exporter.sources.amqp_session import AmqpSession, printable
+from z4j_exporter.sources.amqp_session import AmqpSession
 from z4j_exporter.sources.amqp_url import Endpoint, parse_endpoint
 from z4j_exporter.sources.base import Session, Source
+from z4j_exporter.sources.socket_input import printable
 
 #: Seconds an event may wait in the queue. Celery's 5 s (``event_queue_ttl``) loses events
 #: whenever a consumer is held up for longer, by a paused machine or a slow network. RabbitMQ

@@ -5,7 +5,6 @@ py-amqp is not used: it reads frame by frame, with two system calls and a dozen 
 """
 
 import contextlib
-import select
 import socket
 import ssl
 import time
@@ -21,6 +20,7 @@ from z4j_exporter.sources.amqp_frames import (
     parse_close,
 )
 from z4j_exporter.sources.base import Message, Session
+from z4j_exporter.sources.socket_input import SocketInput, lost, printable
 
 #: Bytes asked for at once: about a thousand messages; a reader that is behind catches up in
 #: few system calls.
@@ -40,9 +40,9 @@ class AmqpSession(Session):
     """One subscription; used by one thread.
 
     ``received`` are bytes that were read from the socket but not used yet; ``place`` is named in
-    errors. With a heartbeat of
-    ``heartbeat_seconds`` a frame is sent in every half of it, and silence for two of them means
-    that the connection is half-open (AMQP 0-9-1 specification, 4.2.7). 0 switches both off.
+    errors. With a heartbeat of ``heartbeat_seconds`` a frame is sent in every half of it, and
+    silence for two of them means that the connection is half-open (AMQP 0-9-1 specification,
+    4.2.7). 0 switches both off.
     """
 
     def __init__(
@@ -61,13 +61,7 @@ class AmqpSession(Session):
         self._heartbeat_seconds = heartbeat_seconds
         self._received = received
         self._clock = clock
-        self._is_tls = isinstance(sock, ssl.SSLSocket)
-        #: Whether the last read stopped before the socket was empty. At first it may not be:
-        #: the TLS layer keeps the rest of a record of which py-amqp has read the beginning.
-        self._more = True
-        sock.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
+        self._input = SocketInput(sock, RECEIVE_BYTES)
         self._last_sent = self._last_received = clock()
         self._lost: SourceLostError | None = None
         self._closed = False
@@ -115,36 +109,16 @@ class AmqpSession(Session):
             timeout_seconds = min(timeout_seconds, half)
             if self._clock() + timeout_seconds - self._last_sent >= half:
                 self._send(HEARTBEAT_FRAME)
-        # What is left in a TLS layer does not make the socket readable: it is not waited for.
-        if not self._more and not self._poll.poll(max(0.0, timeout_seconds) * 1000):
+        if not self._input.wait(timeout_seconds):
             self._check_silence()
             return b""
-        data = self._drain()
+        try:
+            data = self._input.take()
+        except SourceLostError as error:
+            raise self._gone(error.message) from None
         if data:
             self._last_received = self._clock()
         return data
-
-    def _drain(self) -> bytes:
-        """Take what there is, up to about RECEIVE_BYTES, without waiting."""
-        pieces: list[bytes] = []
-        taken = 0
-        try:
-            # One call empties a plain socket; from TLS it returns one record, however small.
-            while piece := self._sock.recv(RECEIVE_BYTES):
-                pieces.append(piece)
-                taken += len(piece)
-                if taken >= RECEIVE_BYTES or not self._is_tls:
-                    break
-            else:
-                if not pieces:
-                    raise self._gone("the broker closed the connection")
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
-        except (OSError, ValueError) as error:
-            if not pieces:
-                raise self._gone(f"the connection broke: {error}") from None
-        self._more = taken >= RECEIVE_BYTES
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _check_silence(self) -> None:
         silence = self._clock() - self._last_received
@@ -160,7 +134,7 @@ class AmqpSession(Session):
         except (BlockingIOError, ssl.SSLWantWriteError):
             return  # Nobody takes our few bytes: the silence from there will show as well.
         except (OSError, ValueError) as error:
-            raise self._gone(f"the connection broke: {error}") from None
+            raise self._gone(lost(error).message) from None
         self._last_sent = self._clock()
 
     def _obey(self, method: MethodFrame) -> None:
@@ -200,8 +174,3 @@ class AmqpSession(Session):
 def _reason(what: str, method: MethodFrame) -> str:
     code, text = parse_close(method.arguments)
     return f"{what}: {code} {printable(text)}"
-
-
-def printable(text: str) -> str:
-    """Return a server's text fit for one line of a log."""
-    return "".join(character if character.isprintable() else "?" for character in text)[:500]

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
-from z4j_exporter.errors import BrokerUrlError, ConfigError, FileError
+from z4j_exporter.errors import BrokerUrlError, ConfigError
 from z4j_exporter.sources.base import CONNECT_TIMEOUT_SECONDS, KEEPALIVE_SECONDS
+from z4j_exporter.sources.tls_files import check_tls_file
 
 #: librabbitmq is a client library for the same protocol.
 PLAIN_SCHEMES: Final = frozenset({"amqp", "pyamqp", "librabbitmq"})
@@ -185,7 +186,7 @@ def _tls_options(given: Mapping[str, Any], host: str) -> Mapping[str, Any]:
             options[known] = value
     for name in _FILES:
         if name in options:
-            _check_file(name, Path(options[name]))
+            check_tls_file(name, Path(options[name]))
             options[name] = str(options[name])
     verify = _verify_mode(options.get("cert_reqs", ssl.CERT_REQUIRED))
     check_hostname = str(options.pop("check_hostname", True)).lower() not in ("false", "0", "no")
@@ -207,11 +208,3 @@ def _verify_mode(value: Any) -> ssl.VerifyMode:
             f"cert_reqs has the unknown value {str(value)!r}", hint="Write required or none."
         )
     return mode
-
-
-def _check_file(name: str, path: Path) -> None:
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise FileError(f"{name} {str(path)!r} cannot be read: {error.strerror}") from None

@@ -18,8 +18,9 @@ from redis.retry import Retry
 from z4j_exporter.errors import ConfigError, SourceLostError
 from z4j_exporter.sources import base
 from z4j_exporter.sources.base import Session, Source
-from z4j_exporter.sources.redis_session import RedisSession, close_connection, printable
+from z4j_exporter.sources.redis_session import RedisSession, close_connection
 from z4j_exporter.sources.redis_url import fanout_prefix, place_of, target_of
+from z4j_exporter.sources.socket_input import printable
 
 #: A server that wants another certificate may simply hang up, after the handshake in TLS 1.3.
 _TLS_TROUBLE = re.compile(r"ssl|certificate|closed|reset|eof|broken pipe", re.IGNORECASE)

@@ -4,8 +4,6 @@ redis-py connects, sets TLS up and logs in; through its message loop the rest wo
 times as much.
 """
 
-import select
-import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,13 +16,12 @@ from z4j_exporter.errors import SourceLostError
 from z4j_exporter.sources import base
 from z4j_exporter.sources.base import Message, Session
 from z4j_exporter.sources.redis_framer import RedisFramer, count_beginnings
+from z4j_exporter.sources.socket_input import SocketInput, lost, printable
 
 #: Bytes taken from the socket before they are parsed.
 RECEIVE_BYTES: Final = 1024 * 1024
 #: Bytes in the socket that end a pause.
 MUCH_BYTES: Final = 128 * 1024
-#: Seconds: a pause that nothing ends must leave a burst less to gather.
-_UNIX_PAUSE_SECONDS: Final = 0.005
 _PING: Final = hiredis.pack_command(("PING",))
 
 
@@ -42,14 +39,7 @@ class RedisSession(Session):
         self._clock = clock
         # redis-py gives no public way to its socket.
         self._socket = connection._sock
-        self._is_tls = isinstance(self._socket, ssl.SSLSocket)
-        self._is_tcp = self._socket.family in (socket.AF_INET, socket.AF_INET6)
-        self._socket.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
-        #: Whether the last read stopped before the socket was empty. At first it may not be:
-        #: a TLS layer can hold bytes that do not make the socket readable.
-        self._more = True
+        self._input = SocketInput(self._socket, RECEIVE_BYTES)
         # Used by the reader's thread until the subscription stands, then by the applier's; of
         # its errors the reader takes note.
         self._framer = RedisFramer()
@@ -70,7 +60,7 @@ class RedisSession(Session):
         try:
             self._socket.sendall(b"".join(hiredis.pack_command(command) for command in commands))
         except OSError as error:
-            raise _lost(error) from None
+            raise lost(error) from None
         deadline = self._clock() + base.CONNECT_TIMEOUT_SECONDS
         answered = 0
         while answered < len(commands):
@@ -104,18 +94,8 @@ class RedisSession(Session):
         return items, len(data)
 
     def pause(self, seconds: float) -> None:
-        """Let data gather, but not in a burst: see Session.
-
-        The kernel wakes us before the time when MUCH_BYTES have come (on TCP; a Unix socket wakes
-        at the first byte, so that it is slept through).
-        """
-        if not self._is_tcp:
-            super().pause(min(seconds, _UNIX_PAUSE_SECONDS))
-            return
-        with suppress(OSError):  # the next read tells what is wrong
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, MUCH_BYTES)
-            self._poll.poll(seconds * 1000)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        """Let data gather, but not in a burst: see Session."""
+        self._input.pause(seconds, MUCH_BYTES)
 
     def unpack(self, items: list[Any]) -> list[Message]:
         """Return the messages in these items."""
@@ -142,36 +122,13 @@ class RedisSession(Session):
 
     def _receive(self, timeout_seconds: float) -> bytes:
         """Wait for bytes and return them; b"" when none came in time."""
-        # What is left in a TLS layer does not make the socket readable: it is not waited for.
-        if not self._more and not self._poll.poll(timeout_seconds * 1000):
+        if not self._input.wait(timeout_seconds):
             self._probe()
             return b""
-        data = self._drain()
+        data = self._input.take()
         if data:
             self._heard = self._clock()
         return data
-
-    def _drain(self) -> bytes:
-        """Take what there is, up to about RECEIVE_BYTES, without waiting."""
-        pieces: list[bytes] = []
-        taken = 0
-        try:
-            # One call empties a plain socket; from TLS it returns one record, however small.
-            while piece := self._socket.recv(RECEIVE_BYTES):
-                pieces.append(piece)
-                taken += len(piece)
-                if taken >= RECEIVE_BYTES or not self._is_tls:
-                    break
-            else:
-                if not pieces:
-                    raise SourceLostError("the server closed the connection")
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
-        except OSError as error:
-            if not pieces:  # else the next read tells
-                raise _lost(error) from None
-        self._more = taken >= RECEIVE_BYTES
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _check(self) -> None:
         """Raise what the framer found."""
@@ -196,7 +153,7 @@ class RedisSession(Session):
             except (BlockingIOError, ssl.SSLWantWriteError):
                 return  # nobody takes our few bytes: the silence from there will show as well
             except OSError as error:
-                raise _lost(error) from None
+                raise lost(error) from None
 
     def _refusal(self, words: str, channels: Sequence[str], patterns: Sequence[str]) -> str:
         """Say what a user needs who was not let in."""
@@ -215,12 +172,3 @@ def close_connection(connection: Any) -> None:
     """Close a connection of redis-py's, whatever state it is in."""
     with suppress(Exception):  # it is being thrown away
         connection.disconnect()
-
-
-def printable(text: str) -> str:
-    """Return a server's or a driver's text fit for one line of a log, cut."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
-
-
-def _lost(error: OSError) -> SourceLostError:
-    return SourceLostError(f"connection lost: {printable(str(error)) or type(error).__name__}")

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from z4j_exporter.errors import BrokerUrlError, ConfigError, FileError
+from z4j_exporter.errors import BrokerUrlError, ConfigError
+from z4j_exporter.sources.tls_files import check_tls_file
 
 _CERT_REQS = {
     "none": "none", "cert_none": "none", "ssl.cert_none": "none",
@@ -93,16 +94,8 @@ def _tls(given: Mapping[str, Any]) -> dict[str, Any]:
     tls["ssl_check_hostname"] = bool(hostname) and reqs != "none"
     for name in _TLS_FILES:
         if name in tls:
-            _check_file(name, Path(str(tls[name])))
+            check_tls_file(name, Path(str(tls[name])))
     return tls
-
-
-def _check_file(name: str, path: Path) -> None:
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise FileError(f"{name} {str(path)!r} cannot be read: {error.strerror}") from None
 
 
 def _database(text: str) -> int:
@@ -112,8 +105,8 @@ def _database(text: str) -> int:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise BrokerUrlError(
-            f"Redis databases have numbers, the broker URL names {text[:40]!r}",
-            hint="End the URL with /0, /1, …",
+            "the broker URL does not end with the number of a database",  # it may hold a secret
+            hint="End it with /0, /1, …; percent-encode / @ : ? # in a password.",
         )
     return int(text)
 
