@@ -79,7 +79,9 @@ class Applier(threading.Thread):
         self._asked = threading.Event()
         self._next_tick = 0.0
         self._logged: dict[str, float] = {}
-        self.cluster = make_cluster(self._emit)
+        self.cluster = make_cluster(
+            self._emit if len(self._sinks) != 1 else self._emit_to(self._sinks[0])
+        )
         #: Transitions a sink failed on, by sink; ``tracker`` for events the tracker failed on,
         #: ``decoder`` for messages.
         self.errors: Counter[str] = Counter({sink.name: 0 for sink in self._sinks})
@@ -214,6 +216,18 @@ class Applier(threading.Thread):
                 sink.take(transition)
             except Exception:  # noqa: BLE001  # a sink that fails is isolated
                 self._failed(sink.name)
+
+    def _emit_to(self, sink: Sink) -> Callable[[Transition], None]:
+        """Return what ``_emit`` does, for one sink only: it runs for every event."""
+        take = sink.take
+
+        def emit(transition: Transition) -> None:
+            try:
+                take(transition)
+            except Exception:  # noqa: BLE001  # as in _emit
+                self._failed(sink.name)
+
+        return emit
 
     def _guarded(self, part: str, action: Callable[[], object]) -> None:
         try:

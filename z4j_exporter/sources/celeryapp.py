@@ -20,6 +20,11 @@ def load_app(path: str) -> Celery:
     """
     try:
         found: Any = find_app(path)
+    except AttributeError as error:
+        raise AppImportError(
+            f"-A {path} does not lead to a Celery application: {_words(error)}",
+            hint="Write module:attribute, for example -A proj.celery:app.",
+        ) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001  # it runs the user's code
         raise AppImportError(
             f"-A {path}: importing it failed: {_words(error)}",
