@@ -32,7 +32,7 @@ format: $(DEV)/.done
 	$(DEV)/bin/ruff format .
 
 bench: $(DEV)/.done servers
-	$(DEV)/bin/python -m benchmarks --markdown docs/performance.md $(ARGS)
+	$(DEV)/bin/python -m benchmarks $(ARGS)
 
 servers:
 	@sh tests/support/install-servers.sh
