@@ -4,7 +4,6 @@ import gc
 import logging
 import sys
 import time
-from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 
 from z4j_exporter import __version__
@@ -190,7 +189,7 @@ class Exporter:
             late=cluster.tasks.late,
             events=cluster.events,
             refused=self._decoder.refused,
-            evictions=Counter(cluster.tasks.table.evictions),
+            evictions={**cluster.tasks.table.evictions, "worker": cluster.workers.evictions},
             series_dropped=self._profile.store.dropped,
             sink_errors=self._applier.errors,
             http_requests=stats.requests_snapshot(),

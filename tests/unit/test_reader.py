@@ -125,6 +125,30 @@ def lost(why: str = "gone") -> SourceLostError:
     return SourceLostError(why)
 
 
+class WaitingFake(FakeSource):
+    """A source that can be read later as well: a file."""
+
+    def connect(self) -> Session:
+        session = super().connect()
+        session.can_wait = True
+        return session
+
+
+def test_a_file_is_not_dropped_but_waited_with() -> None:
+    played = Played([[b"a" * 100], [b"b" * 100]], buffer_bytes=200)
+    played.source.__class__ = WaitingFake
+    taken: list[Message] = []
+
+    def make_room(seconds: float) -> None:
+        batch = played.buffer.take()
+        taken.extend(batch.messages() if batch else [])
+
+    played.reader._wait = make_room  # type: ignore[assignment]  # the made-up time makes room
+    played.run()
+    assert taken + played.messages() == [b"<" + b"a" * 100 + b">", b"<" + b"b" * 100 + b">"]
+    assert played.reader.dropped == 0
+
+
 # -- delays --------------------------------------------------------------------
 
 

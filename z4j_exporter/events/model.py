@@ -12,13 +12,20 @@ from msgspec import Meta, Struct
 
 #: No real task id comes near this many characters (a UUID has 36).
 MAX_ID_LENGTH = 512
-#: Task names, queue names, nodenames: Celery sets no limit, AMQP allows 255 bytes.
-MAX_NAME_LENGTH = 1024
+#: Characters of task names, queue names, nodenames: Celery sets no limit, AMQP allows 255 bytes.
+#: The tracker may keep some dozens of them for each task: this bounds its memory.
+MAX_NAME_LENGTH = 255
+#: Beyond it a count is no count: Prometheus's parser rejects a page with such a number.
+MAX_COUNT = 2**53
+#: Seconds; no task runs for 30 years. Sums of such durations stay finite.
+MAX_SECONDS = 1e9
 #: Seconds since the epoch, end of the year 9999: past it a timestamp cannot be shown as a date.
 MAX_TIMESTAMP = 253_402_300_800.0
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 Name = Annotated[str, Meta(max_length=MAX_NAME_LENGTH)]
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Seconds = Annotated[float, Meta(ge=-MAX_SECONDS, le=MAX_SECONDS)]
 Timestamp = Annotated[float, Meta(ge=0.0, lt=MAX_TIMESTAMP)]
 
 #: Event types that speak of one task and must carry its ``uuid``.
@@ -51,7 +58,7 @@ class Event(Struct, frozen=True, gc=False, kw_only=True):
     type: Name
     timestamp: Timestamp
     hostname: Name = ""
-    pid: int | None = None
+    pid: Count | None = None
     # task events
     uuid: Id | None = None
     name: Name | None = None
@@ -61,7 +68,7 @@ class Event(Struct, frozen=True, gc=False, kw_only=True):
     retries: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     eta: str | None = None
     expires: str | None = None
-    runtime: float | None = None
+    runtime: Seconds | None = None
     exception: str | None = None
     traceback: str | None = None
     requeue: bool | None = None
@@ -70,9 +77,9 @@ class Event(Struct, frozen=True, gc=False, kw_only=True):
     expired: bool | None = None
     # worker events
     freq: float | None = None
-    active: int | None = None
-    processed: int | None = None
-    loadavg: list[float] | None = None
+    active: Count | None = None
+    processed: Count | None = None
+    loadavg: Annotated[list[float], Meta(max_length=8)] | None = None
     sw_ident: Name | None = None
     sw_ver: Name | None = None
     sw_sys: Name | None = None

@@ -205,7 +205,10 @@ BUFFER_BYTES = _own(
 )
 TRACKED_TASKS = _own("tracked_tasks", "gauge", "Tasks remembered, ended or not.")
 TRACKER_EVICTIONS = _own(
-    "tracker_evictions_total", "counter", "Tasks forgotten to make room, by their state.", "state"
+    "tracker_evictions_total",
+    "counter",
+    "Tasks forgotten to make room, by their state; and workers.",
+    "state",
 )
 DUPLICATE_EVENTS = _own(
     "duplicate_events_total", "counter", "Events that told again what was told: not counted twice."

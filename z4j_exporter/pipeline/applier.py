@@ -167,6 +167,8 @@ class Applier(threading.Thread):
             and buffer.size_bytes < buffer.max_bytes * _STAND_BACK_FILL
             and not self._stopping
         ):
+            if self._asked.is_set():
+                self._answer()
             time.sleep(_STAND_BACK_SECONDS)
 
     def _unpack(self, batch: Batch) -> list[Message]:

@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from z4j_exporter.errors import EndOfStreamError, ExporterError, SourceLostError
 from z4j_exporter.pipeline.buffer import Buffer
@@ -31,6 +32,10 @@ _PAUSE_SECONDS = 0.05
 _FULL_READ_BYTES = 1024 * 1024
 #: Seconds after such a read during which the applier stands back.
 BURST_SECONDS = 0.05
+
+
+#: Seconds between looks for room in the buffer, while a file is read.
+_ROOM_SECONDS = 0.02
 
 
 class Reader(threading.Thread):
@@ -113,8 +118,7 @@ class Reader(threading.Thread):
             while not self._stopping.is_set():
                 items, size = session.read(READ_TIMEOUT_SECONDS)
                 if items:
-                    if not self._buffer.put(items, size, session.unpack):
-                        self.dropped += session.drop(items)
+                    self._put(session, items, size)
                     if size < _SMALL_READ_BYTES:
                         session.pause(_PAUSE_SECONDS)
                     # One full read may be what gathered in a pause; two in a row are a burst.
@@ -129,6 +133,15 @@ class Reader(threading.Thread):
         finally:
             self.connected = False
             session.close()
+
+    def _put(self, session: Session, items: list[Any], size: int) -> None:
+        while not self._buffer.put(items, size, session.unpack):
+            if not session.can_wait:
+                self.dropped += session.drop(items)
+                return
+            self._wait(_ROOM_SECONDS)
+            if self._stopping.is_set():
+                return
 
     def _failed(self, error: Exception) -> None:
         """Tell an error, and decide whether a new attempt may mend it."""

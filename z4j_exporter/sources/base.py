@@ -27,6 +27,10 @@ KEEPALIVE_TIMEOUT_SECONDS = 10.0
 class Session(ABC):
     """One live connection to a broker. Used by the reader's thread, but for ``unpack``."""
 
+    #: Whether what is not read now can be read later for as long as one likes (a file): then the
+    #: reader waits for room instead of dropping.
+    can_wait = False
+
     @abstractmethod
     def read(self, timeout_seconds: float) -> tuple[list[Any], int]:
         """Wait up to ``timeout_seconds`` for data; return items with their size in bytes.

@@ -128,6 +128,8 @@ class RecordingSession(Session):
     with all other refusals. The first ones are in ``bad_lines``.
     """
 
+    can_wait = True
+
     def __init__(self, reader: RecordingReader) -> None:
         self._reader = reader
         self._lines = iter(reader)

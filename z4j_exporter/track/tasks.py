@@ -1,7 +1,5 @@
 """The task state machine: task events in, transitions out. Deterministic, no I/O, no clock."""
 
-from sys import intern
-
 from z4j_exporter.events.model import Event
 from z4j_exporter.track import attempts as match
 from z4j_exporter.track.attempts import Attempt
@@ -19,6 +17,8 @@ from z4j_exporter.track.transitions import Emit, TaskKind, TaskTransition
 _MAX_EXTRA_ENDS = 8
 #: Ends of an attempt whose duration is a run time.
 _RUNS = frozenset({"succeeded", "failed", "retried"})
+#: Names of tasks, queues and workers of which one copy is kept.
+_MAX_SHARED_NAMES = 20_000
 
 
 class TaskTracker:
@@ -36,6 +36,9 @@ class TaskTracker:
         give_up_seconds: float = DEFAULT_GIVE_UP_SECONDS,
     ) -> None:
         self._naming = Naming(emit)
+        # One copy of each name, as sys.intern keeps it; but what CPython 3.12 interns stays for
+        # ever, and names come from the wire.
+        self._names: dict[str, str] = {}
         self.table = TaskTable(max_tasks, on_forget=self._naming.release)
         self.conclusions = Conclusions(self.table, self._naming, give_up_seconds)
         #: Exact repetitions of an event, dropped.
@@ -57,11 +60,12 @@ class TaskTracker:
     # -- events: each needs a uuid, which decode made sure of ----------------------------------
 
     def _sent(self, event: Event, now: float) -> None:
+        share = self._names.setdefault
         uuid: str = event.uuid  # type: ignore[assignment]  # checked by decode
         timestamp = event.timestamp
         retries = event.retries or 0
-        name = intern(event.name) if event.name else None
-        queue = intern(event.queue) if event.queue else None
+        name = share(event.name, event.name) if event.name else None
+        queue = share(event.queue, event.queue) if event.queue else None
         self._naming.routes.learn(name, queue, now)
         task = self.table.get(uuid)
         if task is None:
@@ -96,11 +100,12 @@ class TaskTracker:
         self._naming.tell(task, attempt, step, now)
 
     def _received(self, event: Event, now: float) -> None:
+        share = self._names.setdefault
         uuid: str = event.uuid  # type: ignore[assignment]  # checked by decode
         timestamp = event.timestamp
         retries = event.retries or 0
-        name = intern(event.name) if event.name else None
-        worker = intern(event.hostname)
+        name = share(event.name, event.name) if event.name else None
+        worker = share(event.hostname, event.hostname)
         task = self.table.get(uuid)
         if task is None:
             attempt = Attempt(retries)
@@ -126,9 +131,10 @@ class TaskTracker:
         self._naming.tell(task, attempt, step, now)
 
     def _started(self, event: Event, now: float) -> None:
+        share = self._names.setdefault
         uuid: str = event.uuid  # type: ignore[assignment]  # checked by decode
         timestamp = event.timestamp
-        worker = intern(event.hostname)
+        worker = share(event.hostname, event.hostname)
         task = self.table.get(uuid)
         if task is None:
             attempt = Attempt()
@@ -198,6 +204,8 @@ class TaskTracker:
     def tick(self, now: float) -> None:
         """Let time pass: tell what waited for its name long enough, give up what is stuck."""
         self._naming.tick(now)
+        if len(self._names) > _MAX_SHARED_NAMES:
+            self._names.clear()
         self.conclusions.tick(now)
 
     def flush(self) -> None:
@@ -242,7 +250,7 @@ class TaskTracker:
         """
         uuid: str = event.uuid  # type: ignore[assignment]  # checked by decode
         timestamp = event.timestamp
-        worker = intern(event.hostname)
+        worker = self._names.setdefault(event.hostname, event.hostname)
         task = self.table.get(uuid)
         if task is None:
             attempt = Attempt(worker=worker, ended=timestamp, end=kind)

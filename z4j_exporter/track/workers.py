@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from heapq import nsmallest
 
 from z4j_exporter.events.model import Event
 from z4j_exporter.track.audit import Audit
@@ -19,6 +20,8 @@ OFFLINE_GRACE_SECONDS = 10.0
 IDLE_SECONDS = 10.0
 #: Workers remembered: one more than this and the one silent for longest is forgotten.
 DEFAULT_MAX_WORKERS = 10_000
+#: Seconds by which an event may be overtaken.
+OVERTAKEN_SECONDS = 60.0
 #: Heartbeats over which the clock skew is judged: the quickest of them was delayed least.
 _SKEW_SAMPLES = 8
 
@@ -129,7 +132,10 @@ class WorkerTracker:
             if event.type == "worker-offline":
                 return  # it goes before it was known: nothing to tell
             worker = self._add(name, now)
-        newer = worker.heartbeat_timestamp is None or event.timestamp >= worker.heartbeat_timestamp
+        known = worker.heartbeat_timestamp
+        # Overtaken by a later one; by more than a minute it is a clock that was set back (or was
+        # wrong for one event), which must not make a worker look dead until it has caught up.
+        newer = known is None or not 0 < known - event.timestamp < OVERTAKEN_SECONDS
         worker.skews.append(event.timestamp - wall)
         if not newer:
             return  # overtaken by a later one
@@ -189,8 +195,14 @@ class WorkerTracker:
 
     def _add(self, name: str, now: float) -> Worker:
         if len(self._workers) >= self._max_workers:
-            self.evictions += 1
-            self._forget(min(self._workers.values(), key=lambda w: (w.up, w.last_seen)))
+            # One in a hundred at once: to find them is to look at all.
+            for oldest in nsmallest(
+                max(1, self._max_workers // 100),
+                self._workers.values(),
+                key=lambda w: (w.up, w.last_seen),
+            ):
+                self.evictions += 1
+                self._forget(oldest)
         worker = self._workers[name] = Worker(name, now)
         self._emit(WorkerTransition(kind="up", worker=name))
         return worker
