@@ -141,6 +141,46 @@ class Settings(BaseModel):
         1800.0, description="Seconds that a worker which is down keeps its series; 0: for ever."
     )
 
+    # queues
+    queues: list[str] = Field(
+        default_factory=list,
+        description="Queue to watch even if nobody consumes it; others are found by themselves.",
+        json_schema_extra={"option": "queue"},
+    )
+    queue_allow: list[str] = Field(
+        default_factory=list, description="Regular expression: only matching queues are watched."
+    )
+    queue_deny: list[str] = Field(
+        default_factory=list, description="Regular expression: matching queues are not watched."
+    )
+    queue_poll_interval: Seconds = Field(
+        15.0, description="Seconds between looks at the queues (jittered); 0: never."
+    )
+    queue_poll_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        10.0, description="Seconds that one look at the queues may take."
+    )
+    unacked_scan_limit: int = Field(
+        20_000, ge=0, description="Entries of Redis's unacked hash that one look reads; 0: none."
+    )
+    rabbitmq_management_url: str | None = _secret(
+        "RabbitMQ's management API, http(s)://user:password@host:15672; derived from the broker "
+        "URL by default."
+    )
+    rabbitmq_management_ca_file: Path | None = Field(
+        None, description="CA certificates for the management API."
+    )
+    rabbitmq_management_insecure: bool = Field(
+        False, description="Accept any certificate of the management API."
+    )
+
+    # workers
+    inspect_interval: Seconds = Field(
+        60.0, description="Seconds between questions to the workers (inspect); 0: never ask."
+    )
+    inspect_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        5.0, description="Seconds that answers of workers are waited for."
+    )
+
     # limits
     buffer_bytes: int = Field(
         384 * 1024 * 1024, ge=1024 * 1024, description="Bytes of events that may wait in memory."

@@ -1,0 +1,1 @@
+"""Why are my metrics empty? Checks of a Celery installation, each with a verdict."""

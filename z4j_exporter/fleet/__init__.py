@@ -1,0 +1,1 @@
+"""Slow questions to the workers, asked in the background."""

@@ -1,0 +1,1 @@
+"""What waits on the broker: polled in the background, served from memory."""
