@@ -1,0 +1,191 @@
+"""Asks all workers by Celery's remote control, and collects the replies until a deadline.
+
+Done with kombu's entities and not with ``celery.app.control.Inspect``, which waits the whole
+timeout for each question in turn, dies of one reply that it cannot decode, and needs an
+application, that is CELERY_BROKER_URL and other settings from the environment. What goes over the
+wire is the same: kombu/pidbox.py.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from kombu.entity import Exchange, Queue
+from kombu.messaging import Consumer, Producer
+
+from z4j_exporter.config import Settings
+from z4j_exporter.errors import SourceLostError
+from z4j_exporter.events.content import load
+from z4j_exporter.events.message import Framed
+from z4j_exporter.sources.publish_connection import lost, open_connection, release
+
+#: Bytes of one reply: a worker with thousands of scheduled tasks tells all their arguments.
+MAX_REPLY_BYTES = 32 * 1024 * 1024
+#: Seconds an unclaimed reply queue is kept by RabbitMQ (Celery's control_queue_expires).
+_QUEUE_EXPIRES_SECONDS = 10.0
+#: Seconds that an answer of the broker itself may take.
+_BROKER_SECONDS = 10.0
+#: Seconds between looks whether to stop.
+_LOOK_SECONDS = 0.25
+#: What workers answer in: their task_serializer. Nothing that could run code.
+_READ = {"application/json", "application/x-msgpack"}
+
+#: Takes (command, decoded reply, None if it could not be read); returns whether that was all.
+Take = Callable[[str, object], bool]
+
+
+class Mailbox:
+    """A connection to ask on; one round of questions, then it is closed.
+
+    Raises what open_connection raises.
+    """
+
+    def __init__(self, settings: Settings, control_exchange: str = "celery") -> None:
+        self._connection, self.location = open_connection(settings)
+        self._exchange = control_exchange
+
+    def close(self) -> None:
+        """Close the connection; never raises."""
+        release(self._connection)
+
+    def ask(
+        self,
+        commands: tuple[str, ...],
+        take: Take,
+        *,
+        timeout_seconds: float,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Send all questions at once and hand each reply to ``take``, until it says: all.
+
+        Raises SourceLostError when the broker does not serve it.
+        """
+        try:
+            self._bound_waits()
+            self._check_fanout()
+            with self._replies() as (channel, queue):
+                tickets = self._send(channel, queue, commands, timeout_seconds)
+                self._collect(channel, queue, tickets, take, timeout_seconds, stopping)
+        except SourceLostError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each driver has errors of its own
+            raise lost(self.location, error) from None
+
+    def _bound_waits(self) -> None:
+        """Let no read of py-amqp wait for ever: a timeout stays with the socket it was set on."""
+        transport = getattr(self._connection.connection, "transport", None)
+        sock = getattr(transport, "sock", None)
+        if sock is not None:
+            sock.settimeout(_BROKER_SECONDS)
+
+    def _check_fanout(self) -> None:
+        if not self._connection.transport.implements.exchange_type & {"fanout"}:
+            name = self._connection.transport.driver_type
+            raise SourceLostError(f"the transport {name} does not carry remote control")
+
+    @contextlib.contextmanager
+    def _replies(self) -> Any:
+        """Make the reply queue: exclusive and gone with the connection, as Celery's.
+
+        Redis knows neither: there it is deleted, binding and all, or each round would leave one.
+        """
+        channel = self._connection.default_channel
+        oid = str(uuid4())
+        name = f"reply.{self._exchange}.pidbox"
+        exchange = Exchange(name, type="direct", durable=False, delivery_mode="transient")  # type: ignore[no-untyped-call]  # kombu has no types
+        queue = Queue(  # type: ignore[no-untyped-call]  # kombu has no types
+            f"{oid}.{name}",
+            exchange=exchange,
+            routing_key=oid,
+            durable=False,
+            exclusive=True,
+            auto_delete=True,
+            expires=_QUEUE_EXPIRES_SECONDS,
+        )(channel)
+        queue.declare()
+        try:
+            yield channel, queue
+        finally:
+            with contextlib.suppress(Exception):
+                queue.delete()
+
+    def _send(
+        self, channel: Any, queue: Any, commands: tuple[str, ...], timeout_seconds: float
+    ) -> dict[str, str]:
+        exchange = Exchange(  # type: ignore[no-untyped-call]  # kombu has no types
+            f"{self._exchange}.pidbox", type="fanout", durable=False, delivery_mode="transient"
+        )
+        producer = Producer(channel, auto_declare=False)  # type: ignore[no-untyped-call]  # same
+        tickets = {}
+        for command in commands:
+            ticket = str(uuid4())
+            tickets[ticket] = command
+            producer.publish(
+                {
+                    "method": command,
+                    # The arguments of running tasks as text that is cut, as events have them.
+                    "arguments": {"safe": True} if command == "active" else {},
+                    "destination": None,
+                    "pattern": None,
+                    "matcher": None,
+                    "ticket": ticket,
+                    "reply_to": {
+                        "exchange": queue.exchange.name,
+                        "routing_key": queue.routing_key,
+                    },
+                },
+                exchange=exchange.name,
+                declare=[exchange],
+                headers={"clock": 1, "expires": time.time() + timeout_seconds},
+                serializer="json",
+            )
+        return tickets
+
+    def _collect(
+        self,
+        channel: Any,
+        queue: Any,
+        tickets: dict[str, str],
+        take: Take,
+        timeout_seconds: float,
+        stopping: Callable[[], bool],
+    ) -> None:
+        done = False
+
+        def on_message(message: Any) -> None:
+            nonlocal done
+            headers = message.headers if isinstance(message.headers, dict) else {}
+            ticket = headers.get("ticket")
+            command = tickets.get(ticket) if isinstance(ticket, str) else None
+            if command is not None and not done:
+                done = take(command, _decoded(message))
+
+        deadline = time.monotonic() + timeout_seconds
+        consumer = Consumer(channel, [queue], no_ack=True, on_message=on_message)
+        with consumer:
+            while not done and not stopping():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    self._connection.drain_events(timeout=min(left, _LOOK_SECONDS))
+
+
+def _decoded(message: Any) -> object:
+    body = message.body
+    if isinstance(body, str):
+        body = body.encode("utf-8", "replace")
+    if not isinstance(body, (bytes, bytearray)) or len(body) > MAX_REPLY_BYTES:
+        return None
+    content_type = message.content_type
+    if content_type not in _READ:
+        return None  # pickle, above all: it is never loaded
+    encoding = message.content_encoding
+    try:
+        return load(
+            Framed(bytes(body), content_type, encoding if isinstance(encoding, str) else "utf-8")
+        )
+    except Exception:  # noqa: BLE001 - parsers raise what they like; it is counted as malformed
+        return None
