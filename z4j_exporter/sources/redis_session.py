@@ -6,7 +6,6 @@ times as much.
 
 import ssl
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from z4j_exporter.errors import SourceLostError
 from z4j_exporter.sources import base
 from z4j_exporter.sources.base import Message, Session
 from z4j_exporter.sources.redis_framer import RedisFramer, count_beginnings
+from z4j_exporter.sources.redis_servers import close_connection
 from z4j_exporter.sources.socket_input import SocketInput, lost, printable
 
 #: Bytes taken from the socket before they are parsed.
@@ -166,9 +166,3 @@ class RedisSession(Session):
         if words.startswith("NOAUTH"):
             return "the server asks for a password: put it, or user:password, into the broker URL"
         return f"the server refused to subscribe: {printable(words)}"
-
-
-def close_connection(connection: Any) -> None:
-    """Close a connection of redis-py's, whatever state it is in."""
-    with suppress(Exception):  # it is being thrown away
-        connection.disconnect()
