@@ -40,3 +40,5 @@ class QueuePoll:
     error: str = ""
     #: What could be read only in part, for people (the unacked hash is too large, …).
     notes: tuple[str, ...] = field(default=())
+    #: When the queues were last read with success, epoch seconds; None: never.
+    last_success_at: float | None = None
