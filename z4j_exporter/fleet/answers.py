@@ -42,24 +42,16 @@ class Round:
 
     def take(self, command: str, body: object) -> str | None:
         """Take one reply, ``{nodename: answer}``; return whose it was, None if it was refused."""
-        if not isinstance(body, dict) or len(body) != 1:
-            return self._refuse("malformed")
-        ((worker, answer),) = body.items()
-        if not _is_name(worker):
-            return self._refuse("malformed")
-        answers = self._answers.get(worker)
-        if answers is None:
-            if len(self._answers) >= MAX_WORKERS:
-                return self._refuse("too_many")
-            answers = {}
-        if command in answers:
-            return self._refuse("repeated")  # two workers with one nodename: Celery forbids it
-        read = self._read(command, worker, answer)
-        if read is None:
-            return self._refuse("malformed")
-        answers[command] = read
-        self._answers[worker] = answers
-        return str(worker)
+        worker = ""
+        reason = "malformed"
+        if isinstance(body, dict) and len(body) == 1:
+            ((worker, answer),) = body.items()
+            if _is_name(worker):
+                reason = self._put(command, worker, answer)
+        if reason:
+            self.refused[reason] += 1
+            return None
+        return worker
 
     def complete(self, workers: frozenset[str], commands: tuple[str, ...]) -> bool:
         """Return whether all of these workers answered all of these questions."""
@@ -90,8 +82,18 @@ class Round:
         """Return the tasks of all workers that told all theirs."""
         return tuple(task for name in self._answers for task in self.held_by(name) or ())
 
-    def _refuse(self, reason: str) -> None:
-        self.refused[reason] += 1
+    def _put(self, command: str, worker: str, answer: object) -> str:
+        """Keep an answer; return why not, or nothing."""
+        known = self._answers.get(worker, {})
+        if command in known:
+            return "repeated"  # two workers with one nodename, which Celery forbids
+        if not known and len(self._answers) >= MAX_WORKERS:
+            return "too_many"
+        read = self._read(command, worker, answer)
+        if read is None:
+            return "malformed"
+        self._answers[worker] = {**known, command: read}
+        return ""
 
     def _read(self, command: str, worker: str, answer: object) -> Any:
         if command == "stats":

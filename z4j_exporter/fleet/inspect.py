@@ -83,7 +83,7 @@ def ask_once(
             mailbox.close()
     except ExporterError as failed:
         error = failed.message
-    except Exception as failed:  # noqa: BLE001 - a driver's surprise must not end the thread
+    except Exception as failed:
         logger.debug("asking the workers failed", exc_info=failed)
         error = f"unexpected {type(failed).__name__}"
     return FleetReading(

@@ -95,7 +95,7 @@ class Mailbox:
         oid = str(uuid4())
         name = f"reply.{self._exchange}.pidbox"
         exchange = Exchange(name, type="direct", durable=False, delivery_mode="transient")  # type: ignore[no-untyped-call]  # kombu has no types
-        queue = Queue(  # type: ignore[no-untyped-call]  # kombu has no types
+        queue: Any = Queue(  # type: ignore[no-untyped-call]  # kombu has no types
             f"{oid}.{name}",
             exchange=exchange,
             routing_key=oid,
@@ -117,7 +117,7 @@ class Mailbox:
         exchange = Exchange(  # type: ignore[no-untyped-call]  # kombu has no types
             f"{self._exchange}.pidbox", type="fanout", durable=False, delivery_mode="transient"
         )
-        producer = Producer(channel, auto_declare=False)  # type: ignore[no-untyped-call]  # same
+        producer: Any = Producer(channel, auto_declare=False)  # type: ignore[no-untyped-call]  # same
         tickets = {}
         for command in commands:
             ticket = str(uuid4())
@@ -163,7 +163,9 @@ class Mailbox:
                 done = take(command, _decoded(message))
 
         deadline = time.monotonic() + timeout_seconds
-        consumer = Consumer(channel, [queue], no_ack=True, on_message=on_message)
+        consumer: Any = Consumer(  # type: ignore[no-untyped-call]  # kombu has no types
+            channel, [queue], no_ack=True, on_message=on_message
+        )
         with consumer:
             while not done and not stopping():
                 left = deadline - time.monotonic()

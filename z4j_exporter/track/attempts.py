@@ -15,6 +15,17 @@ from msgspec import Struct
 MAX_ATTEMPTS = 12
 
 
+class Claim(Struct, frozen=True, gc=False):
+    """What a worker said of a task when it was asked (see prime.py)."""
+
+    worker: str
+    running: bool
+    #: When it started, epoch seconds.
+    since: float | None = None
+    #: When the worker was asked again and did not name the task, on the tracker's clock.
+    gone_at: float | None = None
+
+
 class Attempt(Struct, gc=False):
     """One delivery of a task to a worker. Times are the sender's clock, epoch seconds.
 
@@ -32,6 +43,15 @@ class Attempt(Struct, gc=False):
     started: float | None = None
     ended: float | None = None
     end: str | None = None
+    #: Counts only until a worker's event tells more: see `claimed`.
+    claim: Claim | None = None
+
+    def claimed(self) -> Claim | None:
+        """Return what a worker claims of it, as long as no event of a worker told anything."""
+        claim = self.claim
+        if claim is None or self.ended is not None or self.worker is not None:
+            return None
+        return claim if claim.gone_at is None else None
 
     def first_seen(self) -> float:
         """Return the earliest time known of it, or infinity."""

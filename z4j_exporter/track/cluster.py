@@ -1,10 +1,12 @@
 """The whole tracker: every event goes in here, every transition comes out."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from z4j_exporter.config import Settings
 from z4j_exporter.events.model import KNOWN_EVENT_TYPES, Event
 from z4j_exporter.track.conclusions import DEFAULT_GIVE_UP_SECONDS
+from z4j_exporter.track.prime import Held
 from z4j_exporter.track.table import DEFAULT_MAX_TASKS, Task
 from z4j_exporter.track.tasks import TaskTracker
 from z4j_exporter.track.transitions import Emit
@@ -79,6 +81,17 @@ class Cluster:
     def resume(self, now: float) -> None:
         """Note that the source is connected again."""
         self.workers.resume(now)
+
+    def prime(self, worker: str, held: Iterable[Held], now: float) -> None:
+        """Learn the names of the tasks a worker holds: all of them, by its own account.
+
+        Emits no transition but those that waited for a name, and counts nothing.
+        """
+        self.tasks.priming.prime(worker, held, now)
+
+    def learn_pools(self, pools: Mapping[str, str]) -> None:
+        """Learn the kinds of the pools of workers, by nodename, that heartbeats told of."""
+        self.workers.learn_pools(pools)
 
     def flush(self) -> None:
         """Tell all that is still held back: the end."""

@@ -31,12 +31,13 @@ class Conclusions:
         ended = 0
         for task in list(self._table.active.values()):
             for attempt in task.attempts:
-                if attempt.ended is None and attempt.worker == worker:
-                    if attempt.started is None:
-                        attempt.ended, attempt.end = at, "returned"
-                    else:
-                        self._conclude(task, attempt, "lost", "worker_lost", at, now)
-                        ended += 1
+                if _runs_on(attempt, worker):
+                    self._conclude(task, attempt, "lost", "worker_lost", at, now)
+                    ended += 1
+                elif attempt.ended is None and attempt.worker == worker:
+                    attempt.ended, attempt.end = at, "returned"
+                elif attempt.claim is not None and attempt.claim.worker == worker:
+                    attempt.claim = None
         return ended
 
     def idle_worker(self, worker: str, at: float, now: float) -> int:
@@ -48,11 +49,7 @@ class Conclusions:
         ended = 0
         for task in list(self._table.active.values()):
             for attempt in task.attempts:
-                if (
-                    attempt.ended is None
-                    and attempt.worker == worker
-                    and attempt.started is not None
-                ):
+                if _runs_on(attempt, worker):
                     self._conclude(task, attempt, "unseen", "", at, now)
                     ended += 1
         return ended
@@ -88,3 +85,16 @@ class Conclusions:
             step.final = True
             self._table.finish(task, kind, attempt.ended)
         self._naming.tell(task, attempt, step, now)
+
+
+def _runs_on(attempt: Attempt, worker: str) -> bool:
+    """Return whether it runs there, by events or by the worker's claim, which then holds."""
+    if attempt.ended is not None:
+        return False
+    if attempt.worker == worker:
+        return attempt.started is not None
+    claim = attempt.claimed()
+    if claim is None or claim.worker != worker or not claim.running:
+        return False
+    attempt.worker = worker
+    return True

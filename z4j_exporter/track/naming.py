@@ -40,6 +40,15 @@ class Naming:
         else:
             task.held.append((step, attempt))
 
+    def learned(self, task: Task, now: float) -> None:
+        """Emit what is held of a task if it can be named by now."""
+        if (
+            task.held is not None
+            and task.name is not None
+            and (task.queue is not None or not self.routes.expects_sent(now))
+        ):
+            self.release(task)
+
     def release(self, task: Task) -> None:
         """Emit what is held of a task, under the best name known."""
         held, task.held = task.held, None

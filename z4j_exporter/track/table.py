@@ -45,6 +45,10 @@ class Task(Struct, gc=False):
                     return "running"
                 if attempt.received is not None:
                     state = "reserved"
+                elif (claim := attempt.claimed()) is not None:
+                    if claim.running:
+                        return "running"
+                    state = "reserved"
         return state
 
     def since(self) -> float | None:
@@ -54,6 +58,7 @@ class Task(Struct, gc=False):
         times = [
             attempt.started
             or attempt.received
+            or ((claim := attempt.claimed()) and claim.since)
             or (attempt.sent and max(attempt.sent, attempt.eta or 0.0))
             for attempt in self.attempts
             if attempt.ended is None
@@ -112,6 +117,14 @@ class TaskTable:
         self.evictions[task.state()] += 1
         self.active.pop(task.uuid, None)
         self.finished.pop(task.uuid, None)
+
+    def drop(self, task: Task) -> None:
+        """Forget a task that no event ever told of; not counted, as it never was."""
+        self.active.pop(task.uuid, None)
+
+    def has_room(self) -> bool:
+        """Return whether one more task costs no task that has not ended."""
+        return bool(self.finished) or len(self.active) < self._max_tasks
 
     def shared(self, uuid: str, task: Task) -> str:
         """Return an equal string that is in memory already, where there is one."""

@@ -10,6 +10,7 @@ from z4j_exporter.track.conclusions import (
 )
 from z4j_exporter.track.exceptions import exception_class
 from z4j_exporter.track.naming import Naming
+from z4j_exporter.track.prime import Priming
 from z4j_exporter.track.table import DEFAULT_MAX_TASKS, Task, TaskTable
 from z4j_exporter.track.transitions import Emit, TaskKind, TaskTransition
 
@@ -41,6 +42,7 @@ class TaskTracker:
         self._names: dict[str, str] = {}
         self.table = TaskTable(max_tasks, on_forget=self._naming.release)
         self.conclusions = Conclusions(self.table, self._naming, give_up_seconds)
+        self.priming = Priming(self.table, self._naming, self._names.setdefault)
         #: Exact repetitions of an event, dropped.
         self.duplicates = 0
         #: Events that came after one which must have followed them.

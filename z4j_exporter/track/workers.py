@@ -1,7 +1,7 @@
 """The worker state machine: who is alive, by the time their heartbeats are received."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from heapq import nsmallest
 
 from z4j_exporter.events.model import Event
@@ -41,6 +41,7 @@ class Worker:
         "missing_before",
         "name",
         "pid",
+        "pool",
         "processed",
         "settled",
         "skews",
@@ -66,6 +67,8 @@ class Worker:
         self.sw_ident: str | None = None
         self.sw_ver: str | None = None
         self.sw_sys: str | None = None
+        #: prefork, threads, …: from what it answers when asked, not from its events.
+        self.pool: str | None = None
         #: Sender's clock, epoch seconds.
         self.heartbeat_timestamp: float | None = None
         self.skews: deque[float] = deque(maxlen=_SKEW_SAMPLES)
@@ -123,6 +126,12 @@ class WorkerTracker:
     def get(self, name: str) -> Worker | None:
         """Return a worker by its full nodename."""
         return self._workers.get(name)
+
+    def learn_pools(self, pools: Mapping[str, str]) -> None:
+        """Take note of the kind of each worker's pool; those of strangers are passed over."""
+        for name, pool in pools.items():
+            if name in self._workers:
+                self._workers[name].pool = pool
 
     def apply(self, event: Event, now: float, wall: float) -> None:
         """Take a worker-online, -heartbeat or -offline; ``wall`` is when it was received."""
