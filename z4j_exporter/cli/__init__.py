@@ -13,6 +13,7 @@ from z4j_exporter.errors import ExporterError
 _COMMANDS = {
     "run": "z4j_exporter.cli.run",
     "demo": "z4j_exporter.cli.demo",
+    "doctor": "z4j_exporter.cli.doctor",
     "events": "z4j_exporter.cli.events",
     "replay": "z4j_exporter.cli.replay",
     "metrics": "z4j_exporter.cli.metrics",

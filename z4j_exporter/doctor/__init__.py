@@ -1,1 +1,1 @@
-"""Why are my metrics empty? Checks of a Celery installation, each with a verdict."""
+"""Why are my metrics empty? Gathers facts once, and judges them."""

@@ -1,0 +1,29 @@
+"""Reads from the Celery application what the exporter itself does not need: its result backend."""
+
+import re
+from typing import Any
+
+from z4j_exporter.doctor.facts import BackendFacts
+from z4j_exporter.sources.celeryapp import load_app
+
+_KIND = re.compile(r"[a-z][a-z0-9+.\-]{0,39}", re.IGNORECASE)
+
+
+def backend_facts(path: str) -> BackendFacts:
+    """Return how the application at ``path`` (as -A) keeps results. Raises AppImportError."""
+    conf: Any = load_app(path).conf
+    return BackendFacts(
+        kind=_kind(conf.result_backend),
+        extended=bool(conf.result_extended),
+        ignored=bool(conf.task_ignore_result),
+    )
+
+
+def _kind(backend: object) -> str:
+    """Return the scheme of a backend's URL, or its name: nothing that could hold a password."""
+    if not backend or backend in ("disabled", "disabled://"):
+        return ""
+    if not isinstance(backend, str):
+        return "configured"
+    found = _KIND.match(backend.partition("://")[0])
+    return found.group().partition("+")[0] if found else "configured"
