@@ -37,6 +37,8 @@ class Round:
         self._wall = wall
         self._answers: dict[str, dict[str, Any]] = {}
         self._held_count = 0
+        # Workers of one application know the same tasks: kept once.
+        self._registered: dict[frozenset[str], frozenset[str]] = {}
         #: Answers that were not taken, by reason.
         self.refused: Counter[str] = Counter()
 
@@ -103,7 +105,8 @@ class Round:
         if command == "active_queues":
             return tuple(dict.fromkeys(_queue_names(answer)))[:MAX_QUEUES]
         if command == "registered":
-            return frozenset(_task_names(answer[:MAX_REGISTERED]))
+            names = frozenset(_task_names(answer[:MAX_REGISTERED]))
+            return self._registered.setdefault(names, names)
         room = MAX_HELD - self._held_count
         tasks = tuple(_held(command, worker, answer[:room], self._wall))
         self._held_count += len(tasks)

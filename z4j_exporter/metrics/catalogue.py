@@ -142,13 +142,73 @@ WORKER_INFO = Family(
     "celery_worker_info",
     "gauge",
     "Always 1: what the worker says of itself.",
-    (*_WORKER, "hostname", "sw_ident", "sw_ver", "sw_sys"),
+    (*_WORKER, "hostname", "sw_ident", "sw_ver", "sw_sys", "pool"),
 )
 WORKER_MISSING = Family(
     "celery_worker_missing_events_total",
     "counter",
     "Tasks the worker says it started and that sent no task-started which arrived here.",
     _WORKER,
+)
+
+_QUEUE = ("queue",)
+QUEUE_MESSAGES = Family(
+    "celery_queue_messages",
+    "gauge",
+    "Messages on the broker: ready, or unacked (a worker has them); ready by priority on Redis.",
+    (*_QUEUE, "state", "priority"),
+)
+QUEUE_CONSUMERS = Family(
+    "celery_queue_consumers", "gauge", "Consumers that the broker sees (RabbitMQ).", _QUEUE
+)
+QUEUE_OLDEST = Family(
+    "celery_queue_oldest_message_age_seconds",
+    "gauge",
+    "How long the message to be taken next has waited; absent where that is not known.",
+    _QUEUE,
+    "seconds",
+)
+QUEUE_MEMORY = Family(
+    "celery_queue_memory_bytes",
+    "gauge",
+    "Memory that the queue takes on the broker (RabbitMQ).",
+    _QUEUE,
+    "bytes",
+)
+QUEUE_PUBLISHED = Family(
+    "celery_queue_messages_published_total",
+    "counter",
+    "Messages published to the queue since it was declared (RabbitMQ).",
+    _QUEUE,
+)
+QUEUE_DELIVERED = Family(
+    "celery_queue_messages_delivered_total",
+    "counter",
+    "Messages given to consumers since the queue was declared (RabbitMQ).",
+    _QUEUE,
+)
+QUEUE_ACKED = Family(
+    "celery_queue_messages_acked_total",
+    "counter",
+    "Messages acknowledged since the queue was declared (RabbitMQ).",
+    _QUEUE,
+)
+QUEUE_POLL_SUCCESS = Family(
+    "celery_queue_poll_success",
+    "gauge",
+    "1 when the last look at the queues succeeded; at 0 the queues' values are absent.",
+)
+QUEUE_POLL_DURATION = Family(
+    "celery_queue_poll_duration_seconds",
+    "gauge",
+    "How long the last look at the queues took.",
+    unit="seconds",
+)
+QUEUE_POLL_LAST_SUCCESS = Family(
+    "celery_queue_poll_last_success_timestamp_seconds",
+    "gauge",
+    "When the queues were last read, epoch seconds.",
+    unit="seconds",
 )
 
 TASK_FAMILIES = (
@@ -160,6 +220,59 @@ TASK_FAMILIES = (
 WORKER_FAMILIES = (
     WORKER_UP, WORKER_TASK_EVENTS, WORKER_LAST_HEARTBEAT, WORKER_ACTIVE, WORKER_PROCESSED,
     WORKER_LOAD, WORKER_CLOCK_SKEW, WORKER_INFO, WORKER_MISSING,
+)  # fmt: skip
+QUEUE_FAMILIES = (
+    QUEUE_MESSAGES, QUEUE_CONSUMERS, QUEUE_OLDEST, QUEUE_MEMORY, QUEUE_PUBLISHED,
+    QUEUE_DELIVERED, QUEUE_ACKED, QUEUE_POLL_SUCCESS, QUEUE_POLL_DURATION, QUEUE_POLL_LAST_SUCCESS,
+)  # fmt: skip
+
+# What workers answer when they are asked; "by inspect" is said in docs/fleet.md.
+WORKER_POOL_SIZE = Family(
+    "celery_worker_pool_size", "gauge", "Tasks the worker can run at one time.", _WORKER
+)
+WORKER_PREFETCH = Family(
+    "celery_worker_prefetch_limit",
+    "gauge",
+    "Messages the worker takes from its queues before it has finished one; 0: any number.",
+    _WORKER,
+)
+WORKER_REGISTERED = Family(
+    "celery_worker_registered_tasks", "gauge", "Task names the worker knows.", _WORKER
+)
+QUEUE_WORKERS = Family(
+    "celery_queue_workers", "gauge", "Workers that consume the queue.", ("queue",)
+)
+QUEUE_POOL_SIZE = Family(
+    "celery_queue_pool_size",
+    "gauge",
+    "Tasks that all the workers which consume the queue can run at one time.",
+    ("queue",),
+)
+FLEET_DRIFT = Family(
+    "celery_fleet_registered_tasks_drift",
+    "gauge",
+    "Task names that some of the workers which consume the queue know, but not all of them.",
+    ("queue",),
+)
+FLEET_SUCCESS = Family(
+    "celery_fleet_inspect_success", "gauge", "1 if the workers could be asked last time, else 0."
+)
+FLEET_DURATION = Family(
+    "celery_fleet_inspect_duration_seconds",
+    "gauge",
+    "How long it took to ask the workers last time.",
+    unit="seconds",
+)
+FLEET_LAST_SUCCESS = Family(
+    "celery_fleet_inspect_last_success_timestamp_seconds",
+    "gauge",
+    "When the workers were last asked with success.",
+    unit="seconds",
+)
+
+FLEET_FAMILIES = (
+    WORKER_POOL_SIZE, WORKER_PREFETCH, WORKER_REGISTERED, QUEUE_WORKERS, QUEUE_POOL_SIZE,
+    FLEET_DRIFT, FLEET_SUCCESS, FLEET_DURATION, FLEET_LAST_SUCCESS,
 )  # fmt: skip
 
 
@@ -241,7 +354,7 @@ EXPORTER_FAMILIES = (
     HTTP_SLOW_CLOSED, WEB_CONFIG_RELOADS,
 )  # fmt: skip
 
-CATALOGUE = (*TASK_FAMILIES, *WORKER_FAMILIES, *EXPORTER_FAMILIES)
+CATALOGUE = (*TASK_FAMILIES, *WORKER_FAMILIES, *FLEET_FAMILIES, *EXPORTER_FAMILIES)
 
 
 def with_worker(family: Family) -> Family:

@@ -104,6 +104,7 @@ def _info(groups: dict[str, list[Worker]]) -> FamilySnapshot:
                 clean(worker.sw_ident or ""),
                 clean(worker.sw_ver or ""),
                 clean(worker.sw_sys or ""),
+                clean(worker.pool or ""),
             ),
         )
         for label, workers in groups.items()
