@@ -42,6 +42,8 @@ def check_exposure(facts: Facts) -> Finding | None:
     title, exposure = "Exposition", facts.exposure
     if exposure is None:
         return None
+    if not exposure.series:
+        return Finding("exposition", title, "skipped", "there is nothing to show yet")
     evidence = (
         f"{count(exposure.series, 'sample')} in {exposure.families} families from "
         f"{count(exposure.task_names, 'task name')} (profile {exposure.profile})"

@@ -4,6 +4,9 @@ from z4j_exporter.doctor.facts import Facts
 from z4j_exporter.doctor.model import Finding, Verdict, count, shown, some
 from z4j_exporter.queues.model import QueueReading
 
+#: More than any queue holds: it cannot have grown since.
+_UNKNOWN = 10**12
+
 
 def check_queues(facts: Facts) -> Finding:
     """Judge whether the queues can be read."""
@@ -15,7 +18,7 @@ def check_queues(facts: Facts) -> Finding:
         return _queues("warning", last.error or "they could not be read", advice)
     took = f"{count(len(last.readings), 'queue')} in {last.duration_seconds * 1000:.0f} ms"
     if not last.readings:
-        return _queues("note", "none is known yet", "Name one that should be seen with --queue.")
+        return _queues("skipped", "no queue is known yet")
     if last.notes:
         return _queues("note", f"{took}; {last.notes[0]}")
     return _queues("ok", took)
@@ -83,11 +86,11 @@ def _depth(reading: QueueReading) -> int:
 
 
 def _depth_before(facts: Facts, name: str) -> int:
-    """Return how many messages waited at the first look; as many as now if it told nothing."""
+    """Return how many messages waited at the first look; where it does not tell, very many."""
     first = facts.polls[0]
     if first is facts.polls[-1] or not first.success:
-        return 10**12
-    return next((_depth(r) for r in first.readings if r.name == name), 0)
+        return _UNKNOWN
+    return next((_depth(r) for r in first.readings if r.name == name), _UNKNOWN)
 
 
 def check_management(facts: Facts) -> Finding | None:

@@ -1,7 +1,6 @@
 """Gathers all facts once: listens to events while workers and queues are asked beside it."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from z4j_exporter.config import Settings
@@ -10,6 +9,7 @@ from z4j_exporter.doctor.background import Background
 from z4j_exporter.doctor.facts import BrokerFacts, ChannelFacts, Exposure, Facts
 from z4j_exporter.doctor.observation import Observation
 from z4j_exporter.doctor.orders import enable_events, wake
+from z4j_exporter.doctor.queue_looks import QueueLooks
 from z4j_exporter.doctor.surroundings import look_around
 from z4j_exporter.errors import BrokerUrlError, SourceLostError
 from z4j_exporter.events.decode import Decoder
@@ -18,7 +18,7 @@ from z4j_exporter.fleet.model import FleetReading
 from z4j_exporter.metrics.base import Profile
 from z4j_exporter.metrics.profiles import make_profile
 from z4j_exporter.metrics.store import HistogramValue
-from z4j_exporter.queues.model import QueuePoll
+from z4j_exporter.queues.select import queues_sent_to
 from z4j_exporter.sources.base import Session, Source
 from z4j_exporter.sources.open import open_source
 from z4j_exporter.track.cluster import Cluster, make_cluster
@@ -42,8 +42,6 @@ class Questions:
     ask: bool = True
     #: Turn task events on first.
     enable_events: bool = False
-    #: Looks at the queues once; None: they are not looked at.
-    poll: Callable[[], QueuePoll] | None = None
 
 
 def gather(settings: Settings, questions: Questions) -> Facts:
@@ -74,24 +72,24 @@ def _examine(settings: Settings, questions: Questions, source: Source, session: 
         enabled = enabling.answer(time.monotonic() + _ENABLE_SECONDS + _GRACE_SECONDS) or {}
     listener = _Listener(settings, session)
     asked = _ask(settings, questions, source)
-    ended = time.monotonic() + questions.listen_seconds
-    error = listener.listen(ended)
-    deadline = time.monotonic() + settings.queue_poll_timeout + _GRACE_SECONDS
-    polls = [asked.first_poll.answer(deadline) if asked.first_poll else None]
-    if questions.poll is not None:
-        polls.append(Background("poll", questions.poll).answer(deadline))
-    looked = tuple(poll for poll in polls if poll is not None)
-    deadline = time.monotonic() + _GRACE_SECONDS
-    since = looked[0].finished_at if looked else 0.0
+    queues = QueueLooks(settings)
+    try:
+        error = listener.listen(time.monotonic() + questions.listen_seconds)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        fleet = asked.fleet.answer(deadline) if asked.fleet else None
+        polls = queues.finish(fleet, queues_sent_to(listener.cluster))
+    finally:
+        queues.close()
+    heard = listener.observation
     return Facts(
         broker=BrokerFacts(source.location, source.system, connected=True, error=error),
         listened_seconds=questions.listen_seconds,
-        workers=listener.observation.workers(listener.cluster, listener.heard_until),
-        sent=listener.observation.sent(since),
+        workers=heard.workers(listener.cluster, listener.heard_until),
+        sent=heard.sent(since=polls[0].finished_at if polls else 0.0),
         refused=dict(listener.decoder.refused),
         asked=questions.ask,
-        fleet=asked.fleet.answer(deadline) if asked.fleet else None,
-        polls=looked,
+        fleet=fleet,
+        polls=polls,
         channels=asked.channels.answer(deadline) if asked.channels else None,
         backend=backend_facts(settings.app) if settings.app else None,
         exposure=exposure(listener.profile, listener.cluster, time.time()),
@@ -102,7 +100,6 @@ def _examine(settings: Settings, questions: Questions, source: Source, session: 
 @dataclass(frozen=True)
 class _Asked:
     fleet: Background[FleetReading] | None
-    first_poll: Background[QueuePoll] | None
     channels: Background[ChannelFacts] | None
 
 
@@ -112,17 +109,13 @@ def _ask(settings: Settings, questions: Questions, source: Source) -> _Asked:
     patient = settings.model_copy(
         update={"inspect_timeout": max(0.5, min(settings.inspect_timeout, seconds))}
     )
+    fleet = channels = None
     if questions.ask:
         Background("wake", lambda: wake(patient, patient.inspect_timeout))
-    return _Asked(
-        fleet=Background("fleet", lambda: ask_once(patient)) if questions.ask else None,
-        first_poll=Background("poll", questions.poll) if questions.poll is not None else None,
-        channels=(
-            Background("channels", lambda: look_around(settings, seconds))
-            if source.system == "redis"
-            else None
-        ),
-    )
+        fleet = Background("fleet", lambda: ask_once(patient))
+    if source.system == "redis":
+        channels = Background("channels", lambda: look_around(settings, seconds))
+    return _Asked(fleet, channels)
 
 
 class _Listener:
