@@ -22,6 +22,14 @@ celery_worker_up{worker="two@sample"} 0
 celery_worker_up{worker="one@sample"} 1
 # TYPE celery_worker_active_tasks gauge
 celery_worker_active_tasks{worker="one@sample"} 2
+# TYPE celery_worker_pool_size gauge
+celery_worker_pool_size{worker="one@sample"} 4
+# TYPE celery_queue_messages gauge
+celery_queue_messages{queue="q",state="ready",priority="0"} 5
+celery_queue_messages{queue="q",state="ready",priority="9"} 1
+celery_queue_messages{queue="q",state="unacked"} 2
+# TYPE celery_queue_workers gauge
+celery_queue_workers{queue="other"} 1
 # TYPE celery_task_runtime_seconds histogram
 celery_task_runtime_seconds_bucket{task="fast",le="1"} 4
 celery_task_runtime_seconds_bucket{task="fast",le="10"} 4
@@ -62,9 +70,13 @@ def test_the_overview_holds_what_metrics_say() -> None:
     assert overview.counts["failed"] == 0
     assert overview.in_progress == {"waiting": 0, "reserved": 0, "running": 3}
     assert [spread.name for spread in overview.slowest] == ["slow[bold]", "fast"]
-    assert [(w.name, w.up, w.active) for w in overview.workers] == [
-        ("one@sample", True, 2),
-        ("two@sample", False, 0),
+    assert [(w.name, w.up, w.active, w.pool_size) for w in overview.workers] == [
+        ("one@sample", True, 2, 4),
+        ("two@sample", False, 0, None),
+    ]
+    assert [(q.name, q.ready, q.unacked, q.workers) for q in overview.queues] == [
+        ("other", None, None, 1),
+        ("q", 6, 2, None),
     ]
 
 

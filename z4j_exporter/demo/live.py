@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from z4j_exporter.demo.overview import Overview, Spread, Worker
+from z4j_exporter.demo.overview import Overview, Queue, Spread, Worker
 
 #: Seconds between two lines where there is no terminal.
 LINE_SECONDS = 5.0
@@ -109,7 +109,7 @@ def render(overview: Overview, heading: str) -> RenderableType:
     grid.add_row(_throughput(overview), _in_progress(overview))
     grid.add_row(
         _spread_table("Slowest tasks", "task", overview.slowest),
-        _spread_table("Queue wait", "queue", overview.waits),
+        _queue_table(overview.queues),
     )
     return Group(
         Text.from_markup(heading),
@@ -172,13 +172,34 @@ def _spread_table(title: str, first: str, spreads: list[Spread]) -> Panel:
     return Panel(table, title=title, title_align="left")
 
 
+def _queue_table(queues: list[Queue]) -> Panel:
+    table = Table(box=None, expand=True, padding=(0, 1))
+    table.add_column("queue", no_wrap=True)
+    for title in ("ready", "unacked", "workers", "wait p95"):
+        table.add_column(title, justify="right")
+    for queue in queues:
+        table.add_row(
+            Text(queue.name),
+            *(_count(value) for value in (queue.ready, queue.unacked, queue.workers)),
+            duration(queue.wait.p95) if queue.wait else "–",
+        )
+    return Panel(table, title="Queues", title_align="left")
+
+
+def _count(value: float | None) -> str:
+    """Return a count; a dash for what is not known."""
+    return "–" if value is None else f"{value:.0f}"
+
+
 def _worker_table(workers: list[Worker]) -> Panel:
     table = Table(box=None, expand=True, padding=(0, 1))
     table.add_column("worker", no_wrap=True)
     table.add_column("up")
     table.add_column("active", justify="right")
+    table.add_column("pool", justify="right")
     table.add_column("processed", justify="right")
     for worker in workers:
         up = Text("up", style="green") if worker.up else Text("down", style="red")
-        table.add_row(Text(worker.name), up, f"{worker.active:.0f}", f"{worker.processed:.0f}")
+        numbers = (_count(v) for v in (worker.active, worker.pool_size, worker.processed))
+        table.add_row(Text(worker.name), up, *numbers)
     return Panel(table, title="Workers", title_align="left")

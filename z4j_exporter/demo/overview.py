@@ -26,13 +26,25 @@ class Spread(NamedTuple):
     p95: float
 
 
+class Queue(NamedTuple):
+    """A queue as /metrics shows it; None for what is not known (yet)."""
+
+    name: str
+    ready: float | None
+    unacked: float | None
+    workers: float | None
+    #: How long tasks waited in it.
+    wait: Spread | None
+
+
 class Worker(NamedTuple):
-    """A worker as /metrics shows it."""
+    """A worker as /metrics shows it; None for what is not known (yet)."""
 
     name: str
     up: bool
     active: float
     processed: float
+    pool_size: float | None = None
 
 
 class Overview(NamedTuple):
@@ -47,8 +59,7 @@ class Overview(NamedTuple):
     in_progress: dict[str, float]
     #: Runtime by task, slowest first.
     slowest: list[Spread]
-    #: Wait by queue, longest first.
-    waits: list[Spread]
+    queues: list[Queue]
     workers: list[Worker]
 
 
@@ -74,7 +85,7 @@ class Observer:
             counts={event: scrape.total(f"celery_task_{event}_total") for event in EVENTS},
             in_progress={state: in_progress.get(state, 0.0) for state in STATES},
             slowest=_spreads(scrape, "task", "celery_task_runtime_seconds"),
-            waits=_spreads(scrape, "queue", "celery_task_queue_wait_seconds"),
+            queues=_queues(scrape),
             workers=_workers(scrape),
         )
 
@@ -88,10 +99,24 @@ def _spreads(scrape: Scrape, label: str, family: str) -> list[Spread]:
     return sorted(spreads, key=lambda spread: (-spread.p95, spread.name))[:_SHOWN]
 
 
+def _queues(scrape: Scrape) -> list[Queue]:
+    waits = {
+        wait.name: wait for wait in _spreads(scrape, "queue", "celery_task_queue_wait_seconds")
+    }
+    ready = scrape.by("queue", "celery_queue_messages", state="ready")
+    unacked = scrape.by("queue", "celery_queue_messages", state="unacked")
+    workers = scrape.by("queue", "celery_queue_workers")
+    return [
+        Queue(name, ready.get(name), unacked.get(name), workers.get(name), waits.get(name))
+        for name in sorted({*waits, *ready, *workers} - {""})
+    ][:_SHOWN]
+
+
 def _workers(scrape: Scrape) -> list[Worker]:
     active = scrape.by("worker", "celery_worker_active_tasks")
     processed = scrape.by("worker", "celery_worker_processed_total")
+    pools = scrape.by("worker", "celery_worker_pool_size")
     return [
-        Worker(name, up > 0, active.get(name, 0.0), processed.get(name, 0.0))
+        Worker(name, up > 0, active.get(name, 0.0), processed.get(name, 0.0), pools.get(name))
         for name, up in sorted(scrape.by("worker", "celery_worker_up").items())
     ]
