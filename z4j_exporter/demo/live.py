@@ -181,14 +181,14 @@ def _queue_table(queues: list[Queue]) -> Panel:
         table.add_row(
             Text(queue.name),
             *(_count(value) for value in (queue.ready, queue.unacked, queue.workers)),
-            duration(queue.wait.p95) if queue.wait else "–",
+            duration(queue.wait.p95) if queue.wait else "-",
         )
     return Panel(table, title="Queues", title_align="left")
 
 
 def _count(value: float | None) -> str:
     """Return a count; a dash for what is not known."""
-    return "–" if value is None else f"{value:.0f}"
+    return "-" if value is None else f"{value:.0f}"
 
 
 def _worker_table(workers: list[Worker]) -> Panel:
