@@ -16,6 +16,7 @@ from z4j_exporter.metrics.registry import Registry, expose
 from z4j_exporter.metrics.store import FamilySnapshot
 from z4j_exporter.pipeline.applier import Applier
 from z4j_exporter.pipeline.buffer import Buffer
+from z4j_exporter.pipeline.malloc import give_large_pieces_back
 from z4j_exporter.pipeline.reader import Reader
 from z4j_exporter.sources.open import open_source
 from z4j_exporter.track.cluster import make_cluster
@@ -109,6 +110,7 @@ class Exporter:
 
     def start(self) -> None:
         """Listen first, so that a probe sees a process that starts; then connect."""
+        give_large_pieces_back()
         sys.setswitchinterval(_SWITCH_SECONDS)
         gc.collect()
         gc.freeze()

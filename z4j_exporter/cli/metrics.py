@@ -1,8 +1,6 @@
 """The command ``z4j-exporter metrics``: the catalogue of families."""
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from z4j_exporter.config import Settings
 from z4j_exporter.metrics.catalogue import EXPORTER_FAMILIES
@@ -22,8 +20,8 @@ from z4j_exporter.metrics.store import Family
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "markdown"]),
-    default="table",
+    type=click.Choice(["text", "markdown"]),
+    default="text",
     show_default=True,
     help="For a terminal, or for a document.",
 )
@@ -34,12 +32,12 @@ def metrics(profile: str, form: str) -> None:
     if form == "markdown":
         click.echo(markdown(families))
         return
-    table = Table(show_edge=False, pad_edge=False)
-    for title in ("family", "type", "labels", "meaning"):
-        table.add_column(title, overflow="fold", no_wrap=title == "family")
+    width = max(len(f.name) for f in families)
     for family in families:
-        table.add_row(family.name, family.type, ", ".join(family.labels), family.help)
-    Console(soft_wrap=False).print(table)
+        name = click.style(f"{family.name:<{width}}", bold=True)
+        labels = f"  {{{', '.join(family.labels)}}}" if family.labels else ""
+        click.echo(f"{name}  {family.type}{labels}")
+        click.echo(f"    {family.help}")
 
 
 def markdown(families: list[Family]) -> str:
