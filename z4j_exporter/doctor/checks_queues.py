@@ -98,9 +98,11 @@ def check_management(facts: Facts) -> Finding | None:
     if facts.broker.system != "rabbitmq" or not facts.polls:
         return None
     title, last = "Management API", facts.polls[-1]
-    if last.success and last.method == "management":
+    if not last.success:
+        return Finding("management", title, "skipped", "the queues were not read (see Queues)")
+    if last.method == "management":
         return Finding("management", title, "ok", "it lists the queues of the vhost")
-    why = last.notes[0] if last.notes else last.error or "it could not be used"
+    why = last.notes[0] if last.notes else "it could not be used"
     return Finding(
         "management",
         title,
