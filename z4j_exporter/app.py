@@ -7,11 +7,15 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 
 from z4j_exporter import __version__
+from z4j_exporter.background import Background, worth_telling
 from z4j_exporter.config import Settings, option_name
+from z4j_exporter.doctor.facts import BrokerFacts
 from z4j_exporter.errors import ExporterError
 from z4j_exporter.events.decode import Decoder
 from z4j_exporter.metrics.exporter import OwnMetrics, OwnReadings
+from z4j_exporter.metrics.fleet import make_fleet_metrics
 from z4j_exporter.metrics.profiles import make_profile
+from z4j_exporter.metrics.queues import make_queue_metrics
 from z4j_exporter.metrics.registry import Registry, expose
 from z4j_exporter.metrics.store import FamilySnapshot
 from z4j_exporter.pipeline.applier import Applier
@@ -20,6 +24,7 @@ from z4j_exporter.pipeline.malloc import give_large_pieces_back
 from z4j_exporter.pipeline.reader import Reader
 from z4j_exporter.sources.open import open_source
 from z4j_exporter.track.cluster import make_cluster
+from z4j_exporter.web.landing import Advice
 from z4j_exporter.web.listener import Listener
 from z4j_exporter.web.pages import Pages, Readiness, create_app
 from z4j_exporter.web.reload import WebConfig
@@ -29,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that stopping may take in all, within what Kubernetes gives (30) by a good margin.
 STOP_SECONDS = 8.0
+#: Seconds that each thread of the background is waited for; one may hang in a broker.
+_BACKGROUND_STOP_SECONDS = 0.5
 #: Seconds a scrape waits for the applier to answer.
 _ANSWER_SECONDS = 8.0
 #: Seconds that one thread may hold the interpreter while another waits. At Python's 5 ms the
@@ -57,7 +64,12 @@ class Exporter:
         self.settings = settings
         self.source = open_source(settings)
         self._profile = make_profile(settings)
-        self._registry = Registry(self._profile, OwnMetrics(self._profile.store))
+        self._registry = Registry(
+            self._profile,
+            OwnMetrics(self._profile.store),
+            make_queue_metrics(settings, self._profile.store),
+            make_fleet_metrics(settings),
+        )
         self._decoder = Decoder(max_message_bytes=settings.max_message_bytes)
         self._buffer = Buffer(settings.buffer_bytes, monotonic=time.monotonic, wall=time.time)
         self._reader = Reader(self.source, self._buffer, on_connected=self._resume)
@@ -69,6 +81,10 @@ class Exporter:
             lag=self._registry.own.lag,
             is_connected=lambda: self._reader.connected or self._reader.ended,
         )
+        self._connected_at = time.monotonic()
+        self._background = Background(
+            settings, self._applier, broker=self._broker, refused=self._decoder.refused
+        )
         self._stats = WebStats()
         self._web_config = (
             WebConfig(settings.web_config_file, self._stats) if settings.web_config_file else None
@@ -78,6 +94,7 @@ class Exporter:
             exposition=self.exposition,
             healthy=self.healthy,
             ready=self.ready,
+            advice=self.advice,
             version=__version__,
             source=self.source.location,
         )
@@ -120,6 +137,7 @@ class Exporter:
         self._listener.start()
         self._applier.start()
         self._reader.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop in order: not ready, no more reading, apply what was read, stop serving."""
@@ -128,6 +146,7 @@ class Exporter:
         self._reader.stop()
         # A connection attempt to a broker that hangs may take longer; it is given up.
         self._reader.join(min(1.5, STOP_SECONDS))
+        self._background.stop(_BACKGROUND_STOP_SECONDS)
         self._applier.stop()
         self._applier.join(max(0.1, deadline - time.monotonic() - 2.0))
         if self._applier.is_alive():
@@ -168,8 +187,28 @@ class Exporter:
 
     # -- parts ---------------------------------------------------------------------------------
 
+    def advice(self) -> list[Advice]:
+        """Return what someone should look at: the doctor's findings, while this runs."""
+        return [
+            Advice(
+                f.verdict, f.title, " ".join(part for part in (f"{f.evidence}.", f.advice) if part)
+            )
+            for f in worth_telling(self._background.findings)
+        ]
+
+    def _broker(self) -> tuple[BrokerFacts, float]:
+        connected = self._reader.connected
+        facts = BrokerFacts(
+            self.source.location,
+            self.source.system,
+            connected=connected,
+            error="" if connected else self._reader.reason,
+        )
+        return facts, time.monotonic() - self._connected_at if connected else 0.0
+
     def _resume(self) -> None:
-        now = time.monotonic()
+        now = self._connected_at = time.monotonic()
+        self._background.source_connected()
         self._applier.post(lambda: self._applier.cluster.resume(now))
 
     def _collect(self, scraper: str) -> list[FamilySnapshot]:

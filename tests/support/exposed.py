@@ -12,7 +12,9 @@ from z4j_exporter.events.message import Framed
 from z4j_exporter.events.recording import decode_line
 from z4j_exporter.metrics.exporter import OwnMetrics, OwnReadings
 from z4j_exporter.metrics.exposition import render
+from z4j_exporter.metrics.fleet import NoFleetMetrics
 from z4j_exporter.metrics.profiles import make_profile
+from z4j_exporter.metrics.queues import NoQueueMetrics
 from z4j_exporter.metrics.registry import Registry
 from z4j_exporter.metrics.store import FamilySnapshot
 from z4j_exporter.track.cluster import Cluster
@@ -59,7 +61,9 @@ class Exposed:
     def __init__(self, profile: str = "native", **settings: Any) -> None:
         self.settings = Settings.model_validate({"metrics_profile": profile, **settings})
         self.profile = make_profile(self.settings)
-        self.registry = Registry(self.profile, OwnMetrics(self.profile.store))
+        self.registry = Registry(
+            self.profile, OwnMetrics(self.profile.store), NoQueueMetrics(), NoFleetMetrics()
+        )
         self.cluster = Cluster(
             self.profile.take,
             max_tasks=self.settings.max_tasks,

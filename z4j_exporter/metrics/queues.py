@@ -4,7 +4,9 @@ What a look did not find is absent: a failed look has no queues at all, and says
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
+from z4j_exporter.config import Settings
 from z4j_exporter.metrics import catalogue as c
 from z4j_exporter.metrics.labels import clean
 from z4j_exporter.metrics.store import Family, FamilySnapshot, Store, label_text, overflow_values
@@ -64,6 +66,18 @@ class _Order:
         by_name = {reading.name: reading for reading in readings}
         self._names = dict.fromkeys([*(n for n in self._names if n in by_name), *by_name])
         return [by_name[name] for name in self._names]
+
+
+class QueueFamilies(Protocol):
+    """The families of one profile about queues. The applier thread calls ``collect``."""
+
+    def collect(
+        self, poll: QueuePoll | None, cluster: Cluster, wall: float
+    ) -> list[FamilySnapshot]:
+        """Return the families as of the last look; None before the first."""
+
+    def families(self) -> list[Family]:
+        """Return their declarations, for the catalogue."""
 
 
 class QueueMetrics:
@@ -146,7 +160,12 @@ class DropInQueueMetrics:
             "active_consumer_count", "The number of active consumer in broker queue."
         )
 
-    def collect(self, poll: QueuePoll | None) -> list[FamilySnapshot]:
+    def collect(
+        self,
+        poll: QueuePoll | None,
+        cluster: Cluster,  # noqa: ARG002  # QueueFamilies' signature
+        wall: float,  # noqa: ARG002
+    ) -> list[FamilySnapshot]:
         """Return both families; without samples where there was no look, or it failed."""
         readings = self._order.sort(poll.readings) if poll is not None else []
         lengths = _Samples(self._store, self._length)
@@ -161,6 +180,34 @@ class DropInQueueMetrics:
     def families(self) -> list[Family]:
         """Return the declarations of both families."""
         return [self._length, self._consumers]
+
+
+class NoQueueMetrics:
+    """The profile ``flower`` has no queue families."""
+
+    def families(self) -> list[Family]:
+        """Return none."""
+        return []
+
+    def collect(
+        self,
+        poll: QueuePoll | None,  # noqa: ARG002  # QueueFamilies' signature
+        cluster: Cluster,  # noqa: ARG002
+        wall: float,  # noqa: ARG002
+    ) -> list[FamilySnapshot]:
+        """Return none."""
+        return []
+
+
+def make_queue_metrics(settings: Settings, store: Store) -> QueueFamilies:
+    """Return the queue families of the profile that the settings name."""
+    if settings.metrics_profile == "flower":
+        return NoQueueMetrics()
+    if settings.metrics_profile == "celery-exporter":
+        return DropInQueueMetrics(
+            store, prefix=settings.metric_prefix, static_labels=settings.static_labels
+        )
+    return QueueMetrics(store)
 
 
 def oldest_age(reading: QueueReading, cluster: Cluster, at: float) -> float | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from z4j_exporter.fleet.model import FleetReading
 from z4j_exporter.metrics.base import Profile
 from z4j_exporter.metrics.exporter import OwnMetrics, OwnReadings, process_families
 from z4j_exporter.metrics.exposition import (
@@ -11,8 +12,11 @@ from z4j_exporter.metrics.exposition import (
     render,
     wants_openmetrics,
 )
+from z4j_exporter.metrics.fleet import FleetFamilies
+from z4j_exporter.metrics.queues import QueueFamilies
 from z4j_exporter.metrics.scrapers import Scrapers
 from z4j_exporter.metrics.store import FamilySnapshot
+from z4j_exporter.queues.model import QueuePoll
 from z4j_exporter.track.cluster import Cluster
 
 
@@ -22,16 +26,30 @@ class Registry:
 
     profile: Profile
     own: OwnMetrics
+    queues: QueueFamilies
+    fleet: FleetFamilies
 
     def __post_init__(self) -> None:
         self._scrapers = Scrapers()
 
     def collect(
-        self, cluster: Cluster, readings: OwnReadings, wall: float, scraper: str
+        self,
+        cluster: Cluster,
+        readings: OwnReadings,
+        wall: float,
+        scraper: str,
+        *,
+        queues: QueuePoll | None = None,
+        fleet: FleetReading | None = None,
     ) -> list[FamilySnapshot]:
         """Copy everything, as this scraper is to see it."""
         floor = self._scrapers.floor(scraper, self.profile.store.serial)
-        return self.profile.collect(cluster, wall, floor) + self.own.collect(readings)
+        return [
+            *self.profile.collect(cluster, wall, floor),
+            *self.queues.collect(queues, cluster, wall),
+            *self.fleet.collect(fleet, cluster, wall),
+            *self.own.collect(readings),
+        ]
 
 
 def expose(

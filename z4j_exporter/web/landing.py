@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -29,6 +31,15 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
+class Advice(NamedTuple):
+    """Something that someone should look at."""
+
+    #: problem or warning.
+    severity: str
+    title: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Landing:
     """What the page shows."""
@@ -38,6 +49,7 @@ class Landing:
     source: str
     ready: bool
     reason: str
+    advice: Sequence[Advice] = ()
 
 
 def landing_page(landing: Landing) -> bytes:
@@ -46,6 +58,11 @@ def landing_page(landing: Landing) -> bytes:
     source = f"<dt>Source</dt><dd>{escape(landing.source)}</dd>" if landing.source else ""
     state, word = ("ok", "Ready") if landing.ready else ("bad", "Not ready")
     reason = f": {escape(landing.reason)}" if landing.reason else ""
+    advice = "\n".join(
+        f"<dt>{escape(a.severity.capitalize())}</dt>"
+        f'<dd class="bad">{escape(a.title)}: {escape(a.text)}</dd>'
+        for a in landing.advice
+    )
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -61,6 +78,7 @@ def landing_page(landing: Landing) -> bytes:
 <dl>
 {source}
 <dt>State</dt><dd class="{state}">{word}{reason}</dd>
+{advice}
 </dl>
 <ul>
 <li><a href="metrics">/metrics</a> what Prometheus scrapes</li>

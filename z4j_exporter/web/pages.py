@@ -2,12 +2,12 @@
 
 import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from z4j_exporter.web.asgi import Receive, Scope, Send, header, send_body, send_text
-from z4j_exporter.web.landing import CONTENT_SECURITY_POLICY, Landing, landing_page
+from z4j_exporter.web.landing import CONTENT_SECURITY_POLICY, Advice, Landing, landing_page
 from z4j_exporter.web.negotiation import accepts_gzip, requested_names
 from z4j_exporter.web.stats import WebStats
 from z4j_exporter.web.workers import BusyError, Workers
@@ -47,6 +47,10 @@ class Readiness(NamedTuple):
     reason: str
 
 
+def _no_advice() -> Sequence[Advice]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Pages:
     """What the pages show. The callables must be quick: they run in the event loop."""
@@ -56,6 +60,8 @@ class Pages:
     healthy: Callable[[], Readiness]
     #: Whether events arrive: the source is connected. For a readiness probe.
     ready: Callable[[], Readiness]
+    #: What someone should look at, the worst first.
+    advice: Callable[[], Sequence[Advice]] = _no_advice
     version: str = ""
     #: Where the events come from, without secrets.
     source: str = ""
@@ -95,7 +101,7 @@ class PagesApp:
             case "/-/healthy" | "/health":
                 await self._state(send, self._pages.healthy, "Healthy.")
             case "/-/ready":
-                await self._state(send, self._pages.ready, "Ready.")
+                await self._state(send, self._pages.ready, "Ready.", self._pages.advice())
             case "/":
                 await self._landing(send)
             case _:
@@ -132,12 +138,13 @@ class PagesApp:
         compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS)
         return content_type, compressor.compress(body) + compressor.flush(), True
 
-    async def _state(self, send: Send, ask: Callable[[], Readiness], good: str) -> None:
+    async def _state(
+        self, send: Send, ask: Callable[[], Readiness], good: str, advice: Sequence[Advice] = ()
+    ) -> None:
         state = _ask(ask)
-        if state.ready:
-            await send_text(send, 200, f"{good}\n")
-        else:
-            await send_text(send, 503, f"{state.reason}\n")
+        text = good if state.ready else state.reason
+        lines = [text, *(f"{a.severity}: {a.title}: {a.text}" for a in advice)]
+        await send_text(send, 200 if state.ready else 503, "\n".join(lines) + "\n")
 
     async def _landing(self, send: Send) -> None:
         ready, healthy = _ask(self._pages.ready), _ask(self._pages.healthy)
@@ -147,6 +154,7 @@ class PagesApp:
                 source=self._pages.source,
                 ready=ready.ready and healthy.ready,
                 reason=healthy.reason if not healthy.ready else ready.reason,
+                advice=self._pages.advice(),
             )
         )
         policy = [(b"content-security-policy", CONTENT_SECURITY_POLICY)]
