@@ -94,7 +94,7 @@ class DeclareReader:
                 refused.append(name)
             else:
                 readings.append(reading)
-        self.notes = _notes(len(ordered) - len(readings) - len(refused), refused)
+        self.notes = _notes(refused, all_reached=not self._next)
         return readings
 
     def _connect(self, deadline: float) -> amqp.Connection:
@@ -181,10 +181,10 @@ def _explain(error: Exception, endpoints: Sequence[Endpoint]) -> str:
     return f"{where} cannot be asked for its queues: {words}: check that the broker is up"
 
 
-def _notes(not_reached: int, refused: Sequence[str]) -> tuple[str, ...]:
+def _notes(refused: Sequence[str], *, all_reached: bool) -> tuple[str, ...]:
     notes = ["without the management API: no unacknowledged messages, memory, rates and ages"]
-    if not_reached:
-        notes.append(f"{not_reached} queues were not reached in time; they come first next time")
+    if not all_reached:
+        notes.append("not all queues were reached in time; the others come first next time")
     if refused:
         notes.append(
             f"{len(refused)} queues could not be asked for (exclusive, or their node is down): "

@@ -18,7 +18,6 @@ from z4j_exporter.queues.base import QueuePollError
 from z4j_exporter.queues.management_address import ManagementAddress
 from z4j_exporter.queues.management_http import ManagementHttp
 from z4j_exporter.queues.model import QueueReading
-from z4j_exporter.queues.rabbitmq_names import is_internal
 
 #: The most that RabbitMQ gives in one page.
 PAGE_SIZE: Final = 500
@@ -32,7 +31,6 @@ _ATTEMPTS: Final = 3
 _COLUMNS: Final = (
     "name",
     "exclusive",
-    "auto_delete",
     "messages_ready",
     "messages_unacknowledged",
     "consumers",
@@ -58,6 +56,7 @@ _DECODER: Final = msgspec.json.Decoder(_Page)
 class ManagementReader:
     """Reads the queues of a vhost through the first management API that answers.
 
+    ``admit`` says of a listed queue nobody asked for whether it may be one of tasks;
     ``wall_clock`` gives epoch seconds, for the age of messages.
     """
 
@@ -66,17 +65,17 @@ class ManagementReader:
     def __init__(
         self,
         addresses: Sequence[ManagementAddress],
+        admit: Callable[[str], bool],
         *,
-        event_queue_prefix: str = "celeryev",
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.notes: tuple[str, ...] = ()
         self._apis = [ManagementHttp(address) for address in addresses]
-        self._event_queue_prefix = event_queue_prefix
+        self._admit = admit
         self._wall_clock = wall_clock
 
     def read(self, names: Collection[str], deadline: float) -> list[QueueReading]:
-        """See QueueReader.read. Queues of the listing that are Celery's own are left out."""
+        """See QueueReader.read; of the other queues, exclusive ones are left out."""
         failures: list[QueuePollError] = []
         for position, api in enumerate(self._apis):
             left = deadline - time.monotonic()
@@ -108,18 +107,16 @@ class ManagementReader:
                     "the management API listed a queue without a name: check that "
                     "rabbitmq_management_url leads to RabbitMQ"
                 )
-            if name in names or not self._is_private(name, item):
+            if name in names or self._is_of_tasks(name, item):
                 found[name] = reading_of(name, item, now)
         if not listing.notes:
             for name in names - found.keys():
                 found[name] = QueueReading(name, ready={"": 0}, unacked=0, consumers=0)
         return list(found.values())
 
-    def _is_private(self, name: str, item: Mapping[str, Any]) -> bool:
+    def _is_of_tasks(self, name: str, item: Mapping[str, Any]) -> bool:
         # An exclusive queue belongs to one connection (replies, events): nobody else consumes it.
-        return item.get("exclusive") is True or is_internal(
-            name, self._event_queue_prefix, auto_delete=item.get("auto_delete") is True
-        )
+        return item.get("exclusive") is not True and self._admit(name)
 
 
 def reading_of(name: str, item: Mapping[str, Any], now: float) -> QueueReading:

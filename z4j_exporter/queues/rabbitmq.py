@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from z4j_exporter.config import Settings
@@ -10,9 +10,14 @@ from z4j_exporter.errors import BrokerUrlError
 from z4j_exporter.queues.base import QueuePollError
 from z4j_exporter.queues.declare import DeclareReader
 from z4j_exporter.queues.management import ManagementReader
-from z4j_exporter.queues.management_address import derived_addresses, given_addresses
+from z4j_exporter.queues.management_address import (
+    ManagementAddress,
+    derived_addresses,
+    given_addresses,
+)
 from z4j_exporter.queues.model import QueueReading
-from z4j_exporter.sources.amqp_url import parse_endpoint
+from z4j_exporter.queues.select import QueueFilter
+from z4j_exporter.sources.amqp_url import Endpoint, parse_endpoint
 
 _LOGGER = logging.getLogger("z4j_exporter.queues")
 
@@ -33,30 +38,13 @@ class RabbitQueues:
     """
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
-        options = dict(settings.broker_ssl_options)
-        enabled = bool(options.pop("enabled", True))
-        tls = (options or enabled) if settings.broker_ssl_options else None
-        urls = [url for url in (settings.broker_url or "").split(";") if url]
-        if not urls:
-            raise BrokerUrlError("no broker URL was given")
-        endpoints = [parse_endpoint(url, tls) for url in urls]
-        given = settings.rabbitmq_management_url
-        ca_file, insecure = (
-            settings.rabbitmq_management_ca_file,
-            settings.rabbitmq_management_insecure,
-        )
-        addresses = (
-            given_addresses(given, endpoints[0], ca_file, insecure)
-            if given
-            else derived_addresses(endpoints, ca_file, insecure)
-        )
+        endpoints = _endpoints(settings)
+        addresses = _addresses(settings, endpoints)
         self.method = ManagementReader.method
         self.notes: tuple[str, ...] = ()
-        self._management = ManagementReader(
-            addresses, event_queue_prefix=settings.event_queue_prefix
-        )
+        self._management = ManagementReader(addresses, QueueFilter(settings).admits)
         self._declare = DeclareReader(endpoints)
-        self._guessed = not given
+        self._guessed = not settings.rabbitmq_management_url
         self._clock = clock
         self._answered_at: float | None = None
         self._retry_at: float | None = None
@@ -117,3 +105,21 @@ class RabbitQueues:
         self.method = DeclareReader.method
         self.notes = (*self._declare.notes, self._why)
         return readings
+
+
+def _endpoints(settings: Settings) -> list[Endpoint]:
+    urls = [url for url in (settings.broker_url or "").split(";") if url]
+    if not urls:
+        raise BrokerUrlError("no broker URL was given")
+    options = dict(settings.broker_ssl_options)
+    # As for the events: ``enabled=true`` alone asks for TLS with nothing special.
+    enabled = bool(options.pop("enabled", bool(options)))
+    return [parse_endpoint(url, options or enabled) for url in urls]
+
+
+def _addresses(settings: Settings, endpoints: Sequence[Endpoint]) -> tuple[ManagementAddress, ...]:
+    ca_file = settings.rabbitmq_management_ca_file
+    insecure = settings.rabbitmq_management_insecure
+    if settings.rabbitmq_management_url:
+        return given_addresses(settings.rabbitmq_management_url, endpoints[0], ca_file, insecure)
+    return derived_addresses(endpoints, ca_file, insecure)
