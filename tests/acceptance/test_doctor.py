@@ -188,6 +188,8 @@ def test_no_heartbeats(valkey: servers.Redis) -> None:
 
 def test_solo_pool_is_busy(valkey: servers.Redis) -> None:
     with worker(valkey.url, pool="solo") as busy:
+        # A task that waits already would keep even this from the worker's only thread.
+        wait_until(lambda: _listeners(valkey), 10, "the worker listens for remote control")
         client(valkey.url).send_task("work.sleep", args=(60,))
         wait_until(lambda: "work.sleep" in busy.output(), 10, "the task is received")
         examined = doctor(valkey.url)
@@ -196,6 +198,10 @@ def test_solo_pool_is_busy(valkey: servers.Redis) -> None:
     assert examined.wrong == {"workers": "warning"}, examined.output
     assert "connected" in examined.text("workers")
     assert "solo" in examined.text("workers")
+
+
+def _listeners(valkey: servers.Redis) -> int:
+    return sum(each["cmd"] == "psubscribe" for each in valkey.client().client_list())
 
 
 def test_clock_is_off(valkey: servers.Redis) -> None:

@@ -6,15 +6,13 @@ kombu names channels prefix + exchange (+ ``/`` + routing key), where the prefix
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from z4j_exporter.doctor.facts import Elsewhere
 from z4j_exporter.sources.redis_url import fanout_prefix
 
-#: The fan-out exchange that workers take remote control from (kombu/pidbox.py).
-PIDBOX = "celery.pidbox"
 #: What is subscribed while the doctor listens: events of any exchange, and of Celery's own where
 #: fanout_patterns is off.
 PATTERNS = ("*/worker.*", "*/task.*", "*celeryev")
@@ -50,23 +48,16 @@ def naming(options: Mapping[str, Any], db: int, exchange: str) -> Naming:
     return Naming(key_prefix, fanout_prefix(options, db), exchange)
 
 
-def elsewhere(
-    ours: Naming, events: Mapping[str, int], pidboxes: Iterable[str]
-) -> tuple[Elsewhere, ...]:
+def elsewhere(ours: Naming, heard: Mapping[str, int]) -> tuple[Elsewhere, ...]:
     """Return the installations that speak on other channels than ours.
 
-    ``events``: messages heard, by channel; ``pidboxes``: channels that workers take orders from.
+    ``heard``: messages by channel.
     """
     counts: dict[str, int] = {}
-    for channel, number in events.items():
+    for channel, number in heard.items():
         base = _ROUTING_KEY.sub("", channel)
         if base != ours.channel:
             counts[base] = counts.get(base, 0) + number
-    for channel in pidboxes:
-        prefix = channel.removesuffix(PIDBOX)
-        # Where its events are heard, the channel of orders tells nothing more.
-        if prefix not in (channel, ours.prefix) and not any(b.startswith(prefix) for b in counts):
-            counts[prefix + ours.exchange] = 0
     found = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MAX_ELSEWHERE]
     return tuple(Elsewhere(channel, setting(ours, channel), n) for channel, n in found)
 

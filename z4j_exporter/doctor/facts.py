@@ -77,7 +77,7 @@ class ChannelFacts:
     #: The channel the exporter listens to.
     configured: str
     elsewhere: tuple[Elsewhere, ...] = ()
-    #: Connections that listen for remote control beside our events: workers. None: unknown.
+    #: Connections that an order to all workers reached: workers. None: none was sent.
     listeners: int | None = None
 
 

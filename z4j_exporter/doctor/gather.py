@@ -111,10 +111,13 @@ def _ask(settings: Settings, questions: Questions, source: Source) -> _Asked:
     )
     fleet = channels = None
     if questions.ask:
-        Background("wake", lambda: wake(patient, patient.inspect_timeout))
         fleet = Background("fleet", lambda: ask_once(patient))
     if source.system == "redis":
-        channels = Background("channels", lambda: look_around(settings, seconds))
+        channels = Background(
+            "channels", lambda: look_around(settings, seconds, wake=questions.ask)
+        )
+    elif questions.ask:
+        Background("wake", lambda: wake(patient, patient.inspect_timeout))
     return _Asked(fleet, channels)
 
 

@@ -1,16 +1,20 @@
 """Listens to all channels of a Redis broker that look like Celery's, for as long as the doctor."""
 
 import time
+from base64 import b64encode
 from collections import Counter
 from typing import Any
+from uuid import uuid4
 
 import hiredis
+import msgspec
 
 from z4j_exporter.config import Settings
-from z4j_exporter.doctor.channels import PATTERNS, PIDBOX, Naming, elsewhere, naming
+from z4j_exporter.doctor.channels import PATTERNS, Naming, elsewhere, naming
 from z4j_exporter.doctor.facts import ChannelFacts
 from z4j_exporter.errors import SourceLostError
-from z4j_exporter.sources.redis_calls import connect_calls, refusal
+from z4j_exporter.fleet.inspect import control_exchange
+from z4j_exporter.sources.redis_calls import connect_calls
 from z4j_exporter.sources.redis_servers import RedisServers, close_connection, open_connection
 from z4j_exporter.sources.socket_input import lost
 
@@ -25,10 +29,12 @@ _NAME = "z4j-exporter-doctor"
 _SUBSCRIBE: tuple[Any, ...] = ("PSUBSCRIBE", *PATTERNS)
 
 
-def look_around(settings: Settings, seconds: float) -> ChannelFacts:
+def look_around(settings: Settings, seconds: float, *, wake: bool) -> ChannelFacts:
     """Listen for ``seconds`` and return who speaks where; Redis only.
 
-    What a user's ACL does not allow is left out. Raises ExporterError.
+    ``wake`` asks all workers for a heartbeat, so that Redis tells how many were reached: a solo
+    pool that is busy is, though it answers nothing. What a user's ACL does not allow is left out.
+    Raises ExporterError.
     """
     ssl: Any = dict(settings.broker_ssl_options)
     enabled = bool(ssl and ssl.pop("enabled", True))
@@ -38,27 +44,43 @@ def look_around(settings: Settings, seconds: float) -> ChannelFacts:
         settings.broker_transport_options, servers.targets[0]["db"], settings.event_exchange
     )
     deadline = time.monotonic() + seconds
-    events = _listen(servers, deadline)
-    listeners, pidboxes = _pidboxes(servers, ours)
-    return ChannelFacts(ours.channel, elsewhere(ours, events, pidboxes), listeners)
+    reached = _wake(servers, ours, control_exchange(settings)) if wake else None
+    heard = _listen(servers, deadline)
+    return ChannelFacts(ours.channel, elsewhere(ours, heard), reached)
 
 
-def _pidboxes(servers: RedisServers, ours: Naming) -> tuple[int | None, list[str]]:
-    """Return how many workers listen for orders beside us, and the channels of all who do."""
+def _wake(servers: RedisServers, ours: Naming, exchange: str) -> int | None:
+    """Ask all workers for a heartbeat; return how many the order reached, None if refused.
+
+    kombu throws away the number that PUBLISH returns. Workers take orders from a pattern, which
+    PUBSUB NUMSUB does not count (kombu/transport/redis.py ``_subscribe``).
+    """
+    pidbox = f"{exchange}.pidbox"
     calls = connect_calls(servers, time.monotonic() + _ASK_SECONDS, _NAME)
     try:
-        own, all_channels = calls.run(
-            [
-                ("PUBSUB", "NUMSUB", ours.prefix + PIDBOX),
-                ("PUBSUB", "CHANNELS", f"*{PIDBOX}"),
-            ]
-        )
+        (reached,) = calls.run([("PUBLISH", ours.prefix + pidbox, _order("heartbeat", pidbox))])
     finally:
         calls.close()
-    listeners = None if refusal(own) or len(own) != 2 else int(own[1])
-    if refusal(all_channels):
-        return listeners, []
-    return listeners, [_text(channel) for channel in all_channels[:_MAX_CHANNELS]]
+    return reached if isinstance(reached, int) else None
+
+
+def _order(method: str, exchange: str) -> bytes:
+    """Return an order to all workers as kombu writes it (kombu/pidbox.py ``_publish``)."""
+    body: dict[str, Any] = {"method": method, "arguments": {}, "destination": None}
+    envelope = {
+        "body": b64encode(msgspec.json.encode(body)).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"clock": 1, "expires": time.time() + _ASK_SECONDS},
+        "properties": {
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": exchange, "routing_key": ""},
+            "delivery_mode": 1,
+            "delivery_tag": str(uuid4()),
+            "priority": 0,
+        },
+    }
+    return msgspec.json.encode(envelope)
 
 
 def _listen(servers: RedisServers, deadline: float) -> Counter[str]:
