@@ -62,7 +62,12 @@ class _Order:
         self._names: dict[str, None] = {}
 
     def sort(self, readings: Sequence[QueueReading]) -> list[QueueReading]:
-        """Return the readings, those of queues that were there before first."""
+        """Return the readings, those of queues that were there before first.
+
+        A failed look, which has none, changes nothing.
+        """
+        if not readings:
+            return []
         by_name = {reading.name: reading for reading in readings}
         self._names = dict.fromkeys([*(n for n in self._names if n in by_name), *by_name])
         return [by_name[name] for name in self._names]
@@ -81,7 +86,7 @@ class QueueFamilies(Protocol):
 
 
 class QueueMetrics:
-    """The native families of queues. ``collect`` belongs to the applier's thread."""
+    """The native families; see QueueFamilies."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -93,7 +98,7 @@ class QueueMetrics:
         cluster: Cluster,
         wall: float,  # noqa: ARG002  # ages are those of the moment of the look
     ) -> list[FamilySnapshot]:
-        """Return all families; without samples before the first look."""
+        """See QueueFamilies.collect."""
         readings = self._order.sort(poll.readings) if poll is not None else []
         messages = _Samples(self._store, c.QUEUE_MESSAGES)
         oldest = _Samples(self._store, c.QUEUE_OLDEST, max)
@@ -164,7 +169,7 @@ class DropInQueueMetrics:
         self,
         poll: QueuePoll | None,
         cluster: Cluster,  # noqa: ARG002  # QueueFamilies' signature
-        wall: float,  # noqa: ARG002
+        wall: float,  # noqa: ARG002  # as above
     ) -> list[FamilySnapshot]:
         """Return both families; without samples where there was no look, or it failed."""
         readings = self._order.sort(poll.readings) if poll is not None else []
@@ -192,8 +197,8 @@ class NoQueueMetrics:
     def collect(
         self,
         poll: QueuePoll | None,  # noqa: ARG002  # QueueFamilies' signature
-        cluster: Cluster,  # noqa: ARG002
-        wall: float,  # noqa: ARG002
+        cluster: Cluster,  # noqa: ARG002  # as above
+        wall: float,  # noqa: ARG002  # as above
     ) -> list[FamilySnapshot]:
         """Return none."""
         return []

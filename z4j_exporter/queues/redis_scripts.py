@@ -15,7 +15,8 @@ UNACKED_EACH: Final = 250
 
 #: KEYS are lists, ARGV[1] is TAIL_BYTES. Returns the end of the message to be taken next from
 #: each: kombu pushes on the left and pops on the right (kombu/transport/redis.py ``_put``,
-#: ``_brpop_start``; what is put back goes to the right, too). Absent lists are null.
+#: ``_brpop_start``). What a lost worker held is put back on the right, what is rejected with
+#: requeue on the left (``restore_by_tag``). Absent lists are null.
 TAILS: Final = """\
 local out = {}
 for i, key in ipairs(KEYS) do

@@ -30,10 +30,16 @@ class RedisCalls:
     """A connection to Redis for questions and answers.
 
     ``connection`` is redis-py's, connected; ``deadline``, on the clock, is when all must be over.
+    ``client_name`` is what CLIENT LIST shows, where the user may set it.
     """
 
     def __init__(
-        self, connection: Any, deadline: float, *, clock: Callable[[], float] = monotonic
+        self,
+        connection: Any,
+        deadline: float,
+        *,
+        client_name: str = "",
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._connection = connection
         # redis-py gives no public way to its socket.
@@ -41,6 +47,8 @@ class RedisCalls:
         self._deadline = deadline
         self._clock = clock
         self._reader = hiredis.Reader()
+        # Goes along with the first question; whether it was allowed makes no difference.
+        self._greeting: list[Command] = [("CLIENT", "SETNAME", client_name)] if client_name else []
         #: Times that the server was asked and waited for.
         self.round_trips = 0
 
@@ -55,14 +63,15 @@ class RedisCalls:
         if not commands:
             return []
         self.round_trips += 1
+        greeting, self._greeting = self._greeting, []
         answers: list[Any] = []
         taken = 0
         try:
             self._within_deadline()
             # hiredis's stub takes a tuple for one of a single item.
-            packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
+            packed = [hiredis.pack_command(command) for command in (*greeting, *commands)]  # type: ignore[arg-type]
             self._socket.sendall(b"".join(packed))
-            while len(answers) < len(commands):
+            while len(answers) < len(greeting) + len(commands):
                 self._within_deadline()
                 piece = self._socket.recv(_RECEIVE_BYTES)
                 if not piece:
@@ -77,7 +86,7 @@ class RedisCalls:
             raise SourceLostError("no answer in time") from None
         except (OSError, ValueError, hiredis.HiredisError) as error:
             raise lost(error) from None
-        return answers
+        return answers[len(greeting) :]
 
     def remaining_seconds(self) -> float:
         """Return how long it is until the deadline."""
@@ -103,8 +112,8 @@ def connect_calls(
     """
 
     def connect(target: Target, timeout_seconds: float) -> RedisCalls:
-        connection = open_connection(target, timeout_seconds, client_name=client_name)
-        return RedisCalls(connection, deadline, clock=clock)
+        connection = open_connection(target, timeout_seconds)
+        return RedisCalls(connection, deadline, client_name=client_name, clock=clock)
 
     return servers.first(connect, within_seconds=deadline - clock(), clock=clock)
 
