@@ -212,7 +212,14 @@ class Exporter:
         self._applier.post(lambda: self._applier.cluster.resume(now))
 
     def _collect(self, scraper: str) -> list[FamilySnapshot]:
-        return self._registry.collect(self._applier.cluster, self._readings(), time.time(), scraper)
+        return self._registry.collect(
+            self._applier.cluster,
+            self._readings(),
+            time.time(),
+            scraper,
+            queues=self._background.queues,
+            fleet=self._background.fleet,
+        )
 
     def _readings(self) -> OwnReadings:
         cluster, stats = self._applier.cluster, self._stats

@@ -80,5 +80,11 @@ def demo(
 
 
 def _build_exporter(broker_url: str, listen_address: str) -> RunningExporter:
-    settings = {"broker_url": broker_url, "listen_address": listen_address}
+    settings = {
+        "broker_url": broker_url,
+        "listen_address": listen_address,
+        # Someone is watching: look more often than is usual.
+        "queue_poll_interval": 2.0,
+        "inspect_interval": 10.0,
+    }
     return Exporter(build_settings(settings))
