@@ -4,8 +4,10 @@ import click
 
 from z4j_exporter.config import Settings
 from z4j_exporter.metrics.catalogue import EXPORTER_FAMILIES
+from z4j_exporter.metrics.fleet import make_fleet_metrics
 from z4j_exporter.metrics.profiles import make_profile
-from z4j_exporter.metrics.store import Family
+from z4j_exporter.metrics.queues import make_queue_metrics
+from z4j_exporter.metrics.store import Family, Store
 
 
 @click.command()
@@ -28,7 +30,12 @@ from z4j_exporter.metrics.store import Family
 def metrics(profile: str, form: str) -> None:
     """List every metric family: its name, type, labels and meaning."""
     settings = Settings.model_validate({"metrics_profile": profile})
-    families = [*make_profile(settings).families(), *EXPORTER_FAMILIES]
+    families = [
+        *make_profile(settings).families(),
+        *make_queue_metrics(settings, Store()).families(),
+        *make_fleet_metrics(settings).families(),
+        *EXPORTER_FAMILIES,
+    ]
     if form == "markdown":
         click.echo(markdown(families))
         return
