@@ -1,6 +1,5 @@
 """Answers of workers are read for what they are, and hostile ones do no harm."""
 
-import json
 from typing import Any
 
 import pytest
@@ -245,5 +244,5 @@ def test_no_answer_breaks_anything(replies: list[tuple[str, Any]]) -> None:
         assert all(isinstance(name, str) and name for name in facts.queues or ())
         assert all(isinstance(name, str) and name for name in facts.registered or ())
     for task in made.tasks():
-        assert task.uuid and task.name
-    assert json.dumps([str(facts) for facts in made.workers()])
+        assert task.uuid
+        assert task.name

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.exposed import Labels, parsed
 from tests.support.tracking import Stage, event
-from z4j_exporter.config import Settings
+from z4j_exporter.config import Settings, build_settings
 from z4j_exporter.fleet.model import FleetReading, WorkerFacts
 from z4j_exporter.metrics.exposition import render
 from z4j_exporter.metrics.fleet import make_fleet_metrics
@@ -210,7 +210,7 @@ def test_hostile_names_are_made_harmless() -> None:
 def test_the_pool_stands_in_worker_info() -> None:
     from z4j_exporter.metrics.profiles import make_profile  # this test alone
 
-    profile = make_profile(Settings())
+    profile = make_profile(build_settings())
     stage = Stage().play([event("worker-heartbeat", sw_ident="py-celery")])
     stage.cluster.learn_pools({"w1@host": "threads"})
     text = render(profile.collect(stage.cluster, NOW, 0), openmetrics=False).decode()

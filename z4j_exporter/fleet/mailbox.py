@@ -25,14 +25,17 @@ from z4j_exporter.sources.publish_connection import lost, open_connection, relea
 MAX_REPLY_BYTES = 32 * 1024 * 1024
 #: Seconds an unclaimed reply queue is kept by RabbitMQ (Celery's control_queue_expires).
 _QUEUE_EXPIRES_SECONDS = 10.0
-#: Seconds that an answer of the broker itself may take.
-_BROKER_SECONDS = 10.0
+#: Seconds that the broker may take to say good-bye.
+_CLOSE_SECONDS = 1.0
 #: Seconds between looks whether to stop.
 _LOOK_SECONDS = 0.25
+#: Seconds that strangers' replies are waited for when all who are expected have answered.
+_LINGER_SECONDS = 0.5
 #: What workers answer in: their task_serializer. Nothing that could run code.
 _READ = {"application/json", "application/x-msgpack"}
 
-#: Takes (command, decoded reply, None if it could not be read); returns whether that was all.
+#: Takes (command, decoded reply, None if it could not be read); returns whether that was all that
+#: is expected.
 Take = Callable[[str, object], bool]
 
 
@@ -48,6 +51,7 @@ class Mailbox:
 
     def close(self) -> None:
         """Close the connection; never raises."""
+        self._bound_waits(_CLOSE_SECONDS)
         release(self._connection)
 
     def ask(
@@ -58,12 +62,12 @@ class Mailbox:
         timeout_seconds: float,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Send all questions at once and hand each reply to ``take``, until it says: all.
+        """Send all questions at once and hand each reply to ``take``, until soon after the last.
 
         Raises SourceLostError when the broker does not serve it.
         """
         try:
-            self._bound_waits()
+            self._bound_waits(timeout_seconds)
             self._check_fanout()
             with self._replies() as (channel, queue):
                 tickets = self._send(channel, queue, commands, timeout_seconds)
@@ -73,12 +77,10 @@ class Mailbox:
         except Exception as error:  # noqa: BLE001 - each driver has errors of its own
             raise lost(self.location, error) from None
 
-    def _bound_waits(self) -> None:
+    def _bound_waits(self, seconds: float) -> None:
         """Let no read of py-amqp wait for ever: a timeout stays with the socket it was set on."""
-        transport = getattr(self._connection.connection, "transport", None)
-        sock = getattr(transport, "sock", None)
-        if sock is not None:
-            sock.settimeout(_BROKER_SECONDS)
+        with contextlib.suppress(Exception):
+            self._connection.connection.transport.sock.settimeout(seconds)
 
     def _check_fanout(self) -> None:
         if not self._connection.transport.implements.exchange_type & {"fanout"}:
@@ -108,8 +110,9 @@ class Mailbox:
         try:
             yield channel, queue
         finally:
-            with contextlib.suppress(Exception):
-                queue.delete()
+            if self._connection.transport.driver_type != "amqp":
+                with contextlib.suppress(Exception):
+                    queue.delete()
 
     def _send(
         self, channel: Any, queue: Any, commands: tuple[str, ...], timeout_seconds: float
@@ -159,20 +162,22 @@ class Mailbox:
             headers = message.headers if isinstance(message.headers, dict) else {}
             ticket = headers.get("ticket")
             command = tickets.get(ticket) if isinstance(ticket, str) else None
-            if command is not None and not done:
+            if command is not None:
                 done = take(command, _decoded(message))
 
         deadline = time.monotonic() + timeout_seconds
         consumer: Any = Consumer(  # type: ignore[no-untyped-call]  # kombu has no types
             channel, [queue], no_ack=True, on_message=on_message
         )
-        with consumer:
-            while not done and not stopping():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return
-                with contextlib.suppress(TimeoutError):
-                    self._connection.drain_events(timeout=min(left, _LOOK_SECONDS))
+        consumer.consume()  # until the connection is closed
+        while not stopping() and (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(TimeoutError):
+                self._connection.drain_events(timeout=min(left, _LOOK_SECONDS))
+            if done:
+                deadline = min(deadline, time.monotonic() + _LINGER_SECONDS)
+                done = False
+        if not stopping():
+            queue.queue_declare()  # silent workers are one thing, a broker that hangs another
 
 
 def _decoded(message: Any) -> object:
