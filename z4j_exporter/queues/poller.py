@@ -116,7 +116,7 @@ class QueuePoller:
         error = ""
         try:
             self._selection.learn(self._known(), began)
-            found = self._reader.read(self._selection.names(), began + self._timeout)
+            found = self._reader.read(self._selection.names(), self._monotonic() + self._timeout)
             readings, notes = self._keep(found, self._monotonic()), self._notes()
         except ExporterError as failure:
             error = failure.message
