@@ -56,10 +56,10 @@ def test_pools_and_consumers_come_from_the_workers(valkey: Redis) -> None:
         assert value(exporter, "celery_queue_workers", queue="web") == 1
         assert value(exporter, "celery_queue_pool_size", queue="celery") == 3
         wait_until(
-            lambda: value(
-                exporter, "celery_queue_messages", queue="web", state="ready", priority="0"
-            )
-            == 0,
+            lambda: (
+                value(exporter, "celery_queue_messages", queue="web", state="ready", priority="0")
+                == 0
+            ),
             10,
         )
 
@@ -95,9 +95,7 @@ def test_a_task_that_began_before_the_exporter_keeps_its_name(valkey: Redis) -> 
         wait_until(lambda: app.control.ping(timeout=0.5), 15)
         app.send_task("work.sleep", args=(6,))
         wait_until(lambda: any((app.control.inspect(timeout=0.5).active() or {}).values()), 10)
-        with servers.exporter(
-            "--broker-url", valkey.url, "--inspect-timeout", "1"
-        ) as exporter:
+        with servers.exporter("--broker-url", valkey.url, "--inspect-timeout", "1") as exporter:
 
             def succeeded() -> dict[str, float]:
                 return {
@@ -115,7 +113,7 @@ def test_ready_and_the_page_say_what_the_doctor_would(valkey: Redis) -> None:
         servers.exporter("--broker-url", valkey.url, "--inspect-timeout", "1") as exporter,
         servers.worker(APP, valkey.url, nodename="w1@shop", events=False),
     ):
-            app = client(valkey.url)
+        app = client(valkey.url)
         for _ in range(5):
             app.send_task("math.add", args=(1, 2))
 
