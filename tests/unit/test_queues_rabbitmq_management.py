@@ -1,8 +1,10 @@
 """What the management reader makes of listings and of servers that are not RabbitMQ."""
 
 import base64
+import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.certs import certificates
 from z4j_exporter.queues import management
 from z4j_exporter.queues.base import QueuePollError
 from z4j_exporter.queues.management import ManagementReader, reading_of
-from z4j_exporter.queues.management_address import ManagementAddress
+from z4j_exporter.queues.management_address import ManagementAddress, given_addresses
 from z4j_exporter.queues.model import QueueReading
+from z4j_exporter.sources.amqp_url import parse_endpoint
 
 NOW = 1_700_000_000.0
 
@@ -22,7 +26,14 @@ NOW = 1_700_000_000.0
 class Server:
     """Answers each request with the next of the prepared answers, the last one for ever."""
 
-    def __init__(self, answers: list[bytes], pause_seconds: float = 0.0, piece: int = 0) -> None:
+    def __init__(
+        self,
+        answers: list[bytes],
+        pause_seconds: float = 0.0,
+        piece: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self._answers = answers
         self._pause = pause_seconds
         self._piece = piece
@@ -40,22 +51,21 @@ class Server:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            with client:
-                self._answer(client)
+            with client, contextlib.suppress(OSError):
+                self._answer(
+                    self._tls.wrap_socket(client, server_side=True) if self._tls else client
+                )
 
     def _answer(self, client: socket.socket) -> None:
-        try:
-            while request := client.recv(65536):
-                self.requests.append(request.decode())
-                answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-                step = self._piece or max(1, len(answer))
-                for start in range(0, len(answer), step):
-                    client.sendall(answer[start : start + step])
-                    time.sleep(self._pause)
-                if b"Content-Length" not in answer:
-                    return
-        except OSError:
-            pass
+        while request := client.recv(65536):
+            self.requests.append(request.decode(errors="replace"))
+            answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+            step = self._piece or max(1, len(answer))
+            for start in range(0, len(answer), step):
+                client.sendall(answer[start : start + step])
+                time.sleep(self._pause)
+            if b"Content-Length" not in answer:
+                return
 
 
 def http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
@@ -238,6 +248,16 @@ def test_a_listing_without_end_is_cut(
     assert len(server.requests) == 3
 
 
+def test_a_broker_that_keeps_no_statistics_is_noted(serve: Callable[..., Server]) -> None:
+    new = {"name": "new"}
+    usual = {"name": "q", "messages_ready": 1, "consumers": 0, "memory": 1}
+    reader = reader_of(serve(page([new, usual]), page([new, {"name": "q", "messages_ready": 1}])))
+    read(reader, "absent")
+    assert reader.notes == ()
+    read(reader, "absent")
+    assert any("disable_stats" in note for note in reader.notes)
+
+
 # Answers that are none.
 
 
@@ -367,3 +387,41 @@ def test_a_host_that_cannot_be_looked_up() -> None:
     reader = ManagementReader([address], lambda _: True)
     with pytest.raises(QueuePollError):
         read(reader)
+
+
+# TLS.
+
+
+def over_tls(server: Server, host: str, **options: Any) -> ManagementReader:
+    url = f"https://user:sesame@{host}:{server.port}"
+    return ManagementReader(
+        given_addresses(url, parse_endpoint("amqp://broker"), **options), lambda _: True
+    )
+
+
+@pytest.fixture
+def tls_server(serve: Callable[..., Server]) -> Server:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certs = certificates()
+    context.load_cert_chain(certs.server_certificate, certs.server_key)
+    return serve(page([{"name": "a"}]), tls=context)
+
+
+def test_tls_with_the_ca_file(tls_server: Server) -> None:
+    assert set(read(over_tls(tls_server, "localhost", ca_file=certificates().ca))) == {"a"}
+
+
+def test_tls_with_any_certificate(tls_server: Server) -> None:
+    assert set(read(over_tls(tls_server, "localhost", insecure=True))) == {"a"}
+
+
+def test_tls_with_a_certificate_that_is_not_known(tls_server: Server) -> None:
+    with pytest.raises(QueuePollError, match=r"TLS .*rabbitmq_management_ca_file"):
+        read(over_tls(tls_server, "localhost"))
+    assert tls_server.requests == [], "no password goes to a server that is not known"
+
+
+def test_tls_with_a_port_that_speaks_http(serve: Callable[..., Server]) -> None:
+    server = serve(http(b"", "400 Bad Request"))
+    with pytest.raises(QueuePollError, match=r"TLS .*that the port speaks TLS"):
+        read(over_tls(server, "127.0.0.1", insecure=True))

@@ -86,7 +86,7 @@ class ManagementReader:
             except QueuePollError as failure:
                 failures.append(failure)
                 continue
-            self.notes = listing.notes
+            self.notes = (*listing.notes, *_without_statistics(readings))
             # The one that answered is asked first the next time.
             self._apis.insert(0, self._apis.pop(position))
             return readings
@@ -139,6 +139,14 @@ def reading_of(name: str, item: Mapping[str, Any], now: float) -> QueueReading:
         delivered=_count(counters, "deliver_get"),
         acked=_count(counters, "ack"),
     )
+
+
+def _without_statistics(readings: Sequence[QueueReading]) -> tuple[str, ...]:
+    # A new queue has neither depth nor consumers; a broker without statistics has the depth.
+    told = [r for r in readings if r.ready is not None and r.memory_bytes is None]
+    if any(r.consumers is None for r in told):
+        return ("the broker keeps no statistics (management.disable_stats): depth only",)
+    return ()
 
 
 def _age(

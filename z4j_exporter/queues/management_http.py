@@ -84,8 +84,9 @@ class ManagementHttp:
 
     def _explain(self, error: Exception) -> str:
         where = self.address.location
-        if isinstance(error.__cause__, ssl.SSLError):
-            words = printable(str(error.__cause__))
+        words = printable(str(error)) or type(error).__name__
+        # httpcore wraps what the socket raised.
+        if any(isinstance(argument, ssl.SSLError) for argument in error.args):
             return (
                 f"TLS with {where} failed: {words}: check rabbitmq_management_ca_file, that the "
                 "certificate is for this host, and that the port speaks TLS"
@@ -95,7 +96,6 @@ class ManagementHttp:
                 f"{where} did not answer in time: check that the broker is well and that no "
                 "firewall is between, or give it longer (queue_poll_timeout)"
             )
-        words = printable(str(error)) or type(error).__name__
         if isinstance(error, httpcore.ConnectError):
             return (
                 f"cannot connect to {where}: {words}: check that the management plugin is on "
