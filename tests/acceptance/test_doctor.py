@@ -260,7 +260,7 @@ def test_result_backend_of_the_application(valkey: servers.Redis) -> None:
 def test_the_table_is_for_people(valkey: servers.Redis) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     result = servers.run_command(
-        "doctor", "-b", valkey.url, "--listen", "1", "--no-ask", env=environment
+        "doctor", "-b", valkey.url, "--listen", "3", "--no-ask", env=environment
     )
     assert result.returncode == PROBLEM
     lines = result.stdout.splitlines()

@@ -13,6 +13,7 @@ from z4j_exporter.cli.doctor_table import table
 from z4j_exporter.cli.options import SOURCE_FIELDS, settings_from, settings_options
 from z4j_exporter.cli.streams import lenient_output, quiet_pipe, wants_colour
 from z4j_exporter.doctor.checks import diagnose
+from z4j_exporter.doctor.checks_events import LEAST_SECONDS
 from z4j_exporter.doctor.gather import DEFAULT_LISTEN_SECONDS, Questions, gather
 from z4j_exporter.doctor.model import Report
 
@@ -38,7 +39,7 @@ _FIELDS = (
 @click.option(
     "--listen",
     "listen_seconds",
-    type=click.FloatRange(min=1, max=86_400),
+    type=click.FloatRange(min=LEAST_SECONDS, max=86_400),
     default=DEFAULT_LISTEN_SECONDS,
     show_default=True,
     metavar="SECONDS",
@@ -48,7 +49,7 @@ _FIELDS = (
     "--ask/--no-ask",
     default=True,
     help="Whether to broadcast questions to the workers (inspect) and ask them for a heartbeat;"
-    " nothing else is changed.  [default: ask]",
+    " nothing else is changed.  [default: ask, unless inspect_interval is 0]",
 )
 @click.option(
     "--enable-events",
@@ -87,7 +88,8 @@ def doctor(
     """
     if enable_events and not ask:
         raise click.UsageError("--enable-events is a broadcast to the workers: not with --no-ask.")
-    settings = settings_from(given)
+    settings = settings_from(given).model_copy(update={"recording": None})  # a broker is examined
+    ask = ask and settings.inspect_interval > 0
     logging.getLogger("z4j_exporter").addHandler(logging.NullHandler())
     errors = Console(stderr=True)
     questions = Questions(listen_seconds=listen_seconds, ask=ask, enable_events=enable_events)

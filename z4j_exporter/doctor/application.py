@@ -25,5 +25,5 @@ def _kind(backend: object) -> str:
         return ""
     if not isinstance(backend, str):
         return "configured"
-    found = _KIND.match(backend.partition("://")[0])
-    return found.group().partition("+")[0] if found else "configured"
+    scheme = backend.partition("://")[0]
+    return scheme.partition("+")[0] if _KIND.fullmatch(scheme) else "configured"

@@ -30,6 +30,8 @@ class Naming:
     key_prefix: str
     fanout: str
     exchange: str
+    #: The fan-out prefix as kombu before 5.4 had it with Sentinel, where we listen as well.
+    old_fanout: str = ""
 
     @property
     def prefix(self) -> str:
@@ -41,11 +43,16 @@ class Naming:
         """The channel of events, without the routing key."""
         return self.prefix + self.exchange
 
+    def hears(self, channel: str) -> bool:
+        """Return whether this channel, without its routing key, is listened to."""
+        return channel in (self.channel, self.key_prefix + self.old_fanout + self.exchange)
+
 
 def naming(options: Mapping[str, Any], db: int, exchange: str) -> Naming:
     """Return how transport options, database and event exchange name the channels."""
     key_prefix = str(options.get("global_keyprefix") or "")
-    return Naming(key_prefix, fanout_prefix(options, db), exchange)
+    fanout, old = fanout_prefix(options, db), fanout_prefix(options, None)
+    return Naming(key_prefix, fanout, exchange, old)
 
 
 def elsewhere(ours: Naming, heard: Mapping[str, int]) -> tuple[Elsewhere, ...]:
@@ -56,7 +63,7 @@ def elsewhere(ours: Naming, heard: Mapping[str, int]) -> tuple[Elsewhere, ...]:
     counts: dict[str, int] = {}
     for channel, number in heard.items():
         base = _ROUTING_KEY.sub("", channel)
-        if base != ours.channel:
+        if not ours.hears(base):
             counts[base] = counts.get(base, 0) + number
     found = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MAX_ELSEWHERE]
     return tuple(Elsewhere(channel, setting(ours, channel), n) for channel, n in found)

@@ -11,7 +11,8 @@ _SENT_EVENT = (
     "Set task_send_sent_event = True in the application of the clients (web processes, beat). "
     "Without it there is no celery_task_sent_total, no queue wait time, and no queue label."
 )
-_READ_BEFORE = "while listening; a longer --listen may tell"
+#: Seconds without a heartbeat that say nothing: they come every 2 s.
+LEAST_SECONDS = 3.0
 
 
 def check_transport(facts: Facts) -> Finding:
@@ -99,6 +100,9 @@ def _workers(verdict: Verdict, evidence: str, advice: str = "") -> Finding:
 def _no_worker(facts: Facts) -> Finding:
     if facts.channels is not None and facts.channels.elsewhere:
         return _workers("skipped", "none where the exporter listens (see Fan-out prefix)")
+    if facts.listened_seconds < LEAST_SECONDS:
+        evidence = f"no heartbeat yet, after {facts.listened_seconds:.0f} s"
+        return _workers("skipped", evidence)
     silence = f"no heartbeat within {facts.listened_seconds:.0f} s"
     if facts.asked:
         silence += ", and nobody answers"
@@ -134,11 +138,17 @@ def check_task_events(facts: Facts) -> Finding:
     """Judge whether each worker tells what becomes of its tasks."""
     heard = [w for w in facts.workers if w.up]
     enabled = facts.enabled or {}
-    off = [w for w in heard if _sends_nothing(w)]
+    off = [w for w in heard if w.ran > 0 and w.task_events == 0]
     if off:
         told = ", ".join(_ran(w) for w in off[:3])
         more = f" and {len(off) - 3} more" if len(off) > 3 else ""
         return _task_events("problem", f"{told}{more}, but sent no task event", _MINUS_E)
+    lacking = [w for w in heard if w.task_events is None and w.missing]
+    if lacking:
+        told = ", ".join(f"{shown(w.name)} {w.missing}" for w in lacking[:3])
+        advice = "Task events are off there, a task has send_events = False, or events were lost. "
+        evidence = f"tasks that ran and were never heard of: {told}"
+        return _task_events("warning", evidence, advice + _MINUS_E)
     sending = [w.name for w in heard if w.task_events]
     unknown = [w.name for w in heard if not w.task_events and w.name not in enabled]
     if not heard:
@@ -146,8 +156,10 @@ def check_task_events(facts: Facts) -> Finding:
     if all(w.task_events is None for w in heard):
         return _task_events("ok", "no worker counts tasks whose events did not come")
     if unknown and not sending and not enabled:
-        evidence = f"unknown: no task ran {_READ_BEFORE}"
-        return _task_events("note", evidence, "Run a task meanwhile, or listen for longer.")
+        evidence = "unknown: no task ran while listening"
+        return _task_events(
+            "note", evidence, "Run a task meanwhile, or listen for longer (--listen 60)."
+        )
     evidence = f"on: {some(sending or sorted(enabled))}"
     if unknown:
         evidence += f"; ran no task, so unknown: {some(unknown)}"
@@ -158,14 +170,8 @@ def _task_events(verdict: Verdict, evidence: str, advice: str = "") -> Finding:
     return Finding("task-events", "Task events", verdict, evidence, advice)
 
 
-def _sends_nothing(worker: HeardWorker) -> bool:
-    if worker.task_events is None:
-        return bool(worker.missing)
-    return worker.ran > 0 and worker.task_events == 0
-
-
 def _ran(worker: HeardWorker) -> str:
-    return f"{shown(worker.name)} ran {count(worker.ran or worker.missing or 0, 'task')}"
+    return f"{shown(worker.name)} ran {count(worker.ran, 'task')}"
 
 
 def check_task_sent(facts: Facts) -> Finding | None:

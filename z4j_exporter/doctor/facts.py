@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from z4j_exporter.events.model import TASK_EVENT_TYPES
 from z4j_exporter.fleet.model import FleetReading
 from z4j_exporter.queues.model import QueuePoll
 from z4j_exporter.track.cluster import Cluster
@@ -155,10 +156,13 @@ def running_facts(
     ``listened_seconds`` is how long it has been connected; ``polls`` are the last looks at the
     queues, the latest at the end.
     """
+    # They are not counted by worker; but where there were none, no worker sent any.
+    any_came = any(cluster.events[kind] for kind in TASK_EVENT_TYPES if kind != "task-sent")
+    task_events = None if any_came else 0
     return Facts(
         broker=broker,
         listened_seconds=listened_seconds,
-        workers=tuple(_heard(worker) for worker in cluster.workers),
+        workers=tuple(_heard(worker, task_events) for worker in cluster.workers),
         refused=dict(refused or {}),
         asked=fleet is not None,
         fleet=fleet,
@@ -167,13 +171,13 @@ def running_facts(
     )
 
 
-def _heard(worker: Worker) -> HeardWorker:
+def _heard(worker: Worker, task_events: int | None) -> HeardWorker:
     return HeardWorker(
         name=worker.name,
         up=worker.up,
         heartbeats=1,
-        ran=0,
-        task_events=None,
+        ran=worker.missing_events or 0,
+        task_events=task_events,
         missing=worker.missing_events,
         active=worker.active,
         clock_skew=worker.clock_skew,

@@ -105,8 +105,7 @@ def _note_heartbeat(worker: _Count, event: Event, now: float) -> None:
         # The answer to a wake-up has no counts (celery/worker/control.py ``heartbeat``).
         worker.woken += 1
         return
-    if event.type == "worker-heartbeat":
-        worker.heartbeats += 1
+    worker.heartbeats += 1  # a worker-online is one as well: whoever sends it sends heartbeats
     if worker.processed is not None and event.pid == worker.pid:
         worker.ran += max(0, event.processed - worker.processed)
     worker.pid = event.pid
