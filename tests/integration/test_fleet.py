@@ -125,6 +125,20 @@ def test_no_worker_is_no_failure(valkey: Redis) -> None:
     assert 0.5 <= reading.duration_seconds < 5
 
 
+def test_tasks_that_run_for_hours_are_not_given_to_another_worker(valkey: Redis) -> None:
+    redis = valkey.client()
+    long_ago = time.time() - 7200  # kombu's visibility_timeout is an hour unless told otherwise
+    message = json.dumps([{"body": "", "properties": {}}, "", "celery"])
+    redis.hset("unacked", "tag", message)
+    redis.zadd("unacked_index", {"tag": long_ago})
+    assert ask(valkey.url, timeout=2.0).success
+    assert redis.hgetall("unacked") == {b"tag": message.encode()}
+    assert redis.zrange("unacked_index", 0, -1) == [b"tag"]
+    assert redis.llen("celery") == 0
+    kombu = {b"_kombu.binding_deadlines"}  # one for all bindings; kombu keeps it tidy by itself
+    assert set(redis.keys()) - kombu == {b"unacked", b"unacked_index"}
+
+
 # -- workers that do not answer ------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from z4j_exporter.errors import SourceLostError
 from z4j_exporter.events.content import load
 from z4j_exporter.events.message import Framed
 from z4j_exporter.sources.publish_connection import lost, open_connection, release
+from z4j_exporter.sources.transports import check_transport
 
 #: Bytes of one reply: a worker with thousands of scheduled tasks tells all their arguments.
 MAX_REPLY_BYTES = 32 * 1024 * 1024
@@ -34,6 +35,16 @@ _LINGER_SECONDS = 0.5
 #: What workers answer in: their task_serializer. Nothing that could run code.
 _READ = {"application/json", "application/x-msgpack"}
 
+#: Whenever kombu's Redis transport polls in vain, it gives every message back to its queue that was
+#: unacknowledged for longer than its own visibility_timeout, one hour by default (kombu/transport/
+#: redis.py ``maybe_restore_messages``). Where the application's is longer, to ask would run its
+#: tasks twice: so the keys that this connection looks at are others, and always empty.
+_OWN_KEYS = {
+    "unacked_key": "z4j-exporter.unacked",
+    "unacked_index_key": "z4j-exporter.unacked_index",
+    "unacked_mutex_key": "z4j-exporter.unacked_mutex",
+}
+
 #: Takes (command, decoded reply, None if it could not be read); returns whether that was all that
 #: is expected.
 Take = Callable[[str, object], bool]
@@ -46,7 +57,7 @@ class Mailbox:
     """
 
     def __init__(self, settings: Settings, control_exchange: str = "celery") -> None:
-        self._connection, self.location = open_connection(settings)
+        self._connection, self.location = open_connection(_hands_off(settings))
         self._exchange = control_exchange
 
     def close(self) -> None:
@@ -178,6 +189,14 @@ class Mailbox:
                 done = False
         if not stopping():
             queue.queue_declare()  # silent workers are one thing, a broker that hangs another
+
+
+def _hands_off(settings: Settings) -> Settings:
+    """Return settings with which a Redis connection leaves the application's messages alone."""
+    if check_transport(settings.broker_url or "") != "redis":
+        return settings
+    options = {**settings.broker_transport_options, **_OWN_KEYS}
+    return settings.model_copy(update={"broker_transport_options": options})
 
 
 def _decoded(message: Any) -> object:
