@@ -17,7 +17,7 @@ from z4j_exporter.queues.base import QueuePollError
 from z4j_exporter.queues.model import QueueReading
 from z4j_exporter.queues.redis_bindings import Bindings
 from z4j_exporter.queues.redis_messages import Head, head_of
-from z4j_exporter.queues.redis_scripts import LISTS_EACH, TAIL_BYTES, TAILS
+from z4j_exporter.queues.redis_scripts import LISTS_EACH, TAIL_BYTES, TAILS, Scripts
 from z4j_exporter.queues.redis_unacked import count_unacked
 from z4j_exporter.queues.select import QueueFilter
 from z4j_exporter.sources.redis_calls import Command, RedisCalls, connect_calls, refusal
@@ -77,6 +77,7 @@ class RedisQueues:
             separator=self._separator,
             event_exchange=settings.event_exchange,
         )
+        self._scripts = Scripts()
         self._clock = clock
         self._wall = wall
         self.notes: tuple[str, ...] = ()
@@ -111,6 +112,7 @@ class RedisQueues:
         heads = self._heads(calls, queues, depths, notes)
         unacked = count_unacked(
             calls,
+            self._scripts,
             self._unacked_key.encode("utf-8", "surrogateescape"),
             self._unacked_limit,
             self._bindings,
@@ -170,13 +172,13 @@ class RedisQueues:
             if (depths[queue.name] or {}).get(step)
         ]
         chunks = [lists[i : i + LISTS_EACH] for i in range(0, len(lists), LISTS_EACH)]
-        commands: list[Command] = [
-            ("EVAL", TAILS, len(chunk), *(key for _, key in chunk), TAIL_BYTES) for chunk in chunks
+        looks: list[Command] = [
+            (TAILS, len(chunk), *(key for _, key in chunk), TAIL_BYTES) for chunk in chunks
         ]
         heads: dict[str, list[Head]] = {}
         now = self._wall()
         words = ""
-        for chunk, tails in zip(chunks, calls.run(commands), strict=True):
+        for chunk, tails in zip(chunks, self._scripts.run(calls, looks), strict=True):
             if refusal(tails):
                 words = refusal(tails)
                 continue
@@ -234,8 +236,8 @@ def _explain(words: str) -> str:
     """Say what a refusal means and what to do."""
     if words.startswith("NOPERM"):
         return (
-            "the user may not: it needs +llen +scan +sscan +hlen +hscan +lindex +eval and "
-            f"the queues' keys, see ACL SETUSER ({printable(words)})"
+            "the user may not: it needs +llen +scan +sscan +hlen +hscan +lindex +eval_ro and "
+            f"the queues' keys, see docs/queues.md ({printable(words)})"
         )
     if words.startswith("WRONGTYPE"):
         return "the key of this name is no list"

@@ -4,7 +4,10 @@ A message may have megabytes, of which a few bytes are wanted. The scripts only 
 a bounded number of messages, since Redis does nothing else meanwhile.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
+
+from z4j_exporter.sources.redis_calls import Command, RedisCalls, refusal
 
 #: Bytes of a message's end that are taken.
 TAIL_BYTES: Final = 4096
@@ -43,3 +46,31 @@ for i = 1, #step[2], 2 do
 end
 return {step[1], out}
 """
+
+
+class Scripts:
+    """Runs scripts, as ones that only read where the server knows that (Redis 7).
+
+    EVAL wants a user who may write to the keys; EVAL_RO does not.
+    """
+
+    def __init__(self) -> None:
+        self._command = "EVAL_RO"
+
+    def run(self, calls: RedisCalls, scripts: Sequence[Command]) -> list[Any]:
+        """Run scripts, each given by its text, the number of keys, keys and arguments.
+
+        A script that was refused is answered as by RedisCalls.run. Raises SourceLostError.
+        """
+        answers = calls.run([(self._command, *script) for script in scripts])
+        if self._command == "EVAL" or not (answers and _not_allowed(answers[0])):
+            return answers
+        again = calls.run([("EVAL", *script) for script in scripts])
+        if _not_allowed(again[0]):
+            return answers
+        self._command = "EVAL"
+        return again
+
+
+def _not_allowed(answer: Any) -> bool:
+    return refusal(answer).lower().startswith(("err unknown command", "noperm"))

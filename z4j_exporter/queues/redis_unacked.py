@@ -12,7 +12,7 @@ from typing import Final
 
 from z4j_exporter.queues.redis_bindings import Bindings
 from z4j_exporter.queues.redis_messages import routing_of
-from z4j_exporter.queues.redis_scripts import UNACKED, UNACKED_EACH
+from z4j_exporter.queues.redis_scripts import UNACKED, UNACKED_EACH, Scripts
 from z4j_exporter.sources.redis_calls import RedisCalls, refusal
 from z4j_exporter.sources.socket_input import printable
 
@@ -38,7 +38,12 @@ class Unacked:
 
 
 def count_unacked(
-    calls: RedisCalls, key: bytes, limit: int, bindings: Bindings, notes: list[str]
+    calls: RedisCalls,
+    scripts: Scripts,
+    key: bytes,
+    limit: int,
+    bindings: Bindings,
+    notes: list[str],
 ) -> Unacked:
     """Count the entries of the hash ``key``, if there are no more than ``limit``.
 
@@ -56,7 +61,7 @@ def count_unacked(
             f"and --unacked-scan-limit is {limit}"
         )
         return Unacked(known=False)
-    endings = _endings(calls, key, size, notes) if size else {}
+    endings = _endings(calls, scripts, key, size, notes) if size else {}
     if endings is None:
         return Unacked(known=False)
     routings = {ending: routing_of(ending) for ending in set(endings.values())}
@@ -68,14 +73,14 @@ def count_unacked(
 
 
 def _endings(
-    calls: RedisCalls, key: bytes, size: int, notes: list[str]
+    calls: RedisCalls, scripts: Scripts, key: bytes, size: int, notes: list[str]
 ) -> dict[bytes, bytes] | None:
     """Return the end of each entry by its delivery tag: HSCAN may give an entry twice."""
     endings: dict[bytes, bytes] = {}
     cursor = b"0"
     stop_at = calls.remaining_seconds() * (1.0 - _SHARE_OF_TIME)
     for _ in range(_STEPS_FACTOR * (size // UNACKED_EACH + 1)):
-        (answer,) = calls.run([("EVAL", UNACKED, 1, key, cursor, UNACKED_EACH)])
+        (answer,) = scripts.run(calls, [(UNACKED, 1, key, cursor, UNACKED_EACH)])
         if refusal(answer):
             notes.append(f"unacked messages are not counted: {printable(refusal(answer))}")
             return None

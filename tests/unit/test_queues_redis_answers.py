@@ -61,7 +61,7 @@ def test_a_head_that_says_nothing(tail: bytes) -> None:
     ("value", "expected"),
     [
         (NOW - 5, NOW - 5), (int(NOW), NOW), (NOW * 1000, None), (-1, None), (0, None),
-        (True, None),        ("1790000000", None), (None, None), (10**400, None), (float("nan"), None),
+        (True, None), ("1790000000", None), (None, None), (10**400, None), (float("nan"), None),
         (float("inf"), None), ({}, None),
     ],
 )  # fmt: skip
