@@ -14,7 +14,7 @@ from tests.support import servers
 from tests.support.celeryapp import client
 from tests.support.process import wait_until
 from tests.support.proxy import Proxy
-from tests.support.rabbitmq import Vhost
+from tests.support.rabbitmq import Rabbit, Vhost
 from tests.support.servers import Redis, Worker
 from tests.support.tracking import Stage, event
 from z4j_exporter.config import build_settings
@@ -99,6 +99,20 @@ def test_rabbitmq_in_a_vhost(vhost: Vhost, start: Start) -> None:
     facts = by_name(ask(vhost.url, "r@test"))["r@test"]
     assert (facts.pool, facts.pool_size, facts.queues) == ("prefork", 2, ("celery",))
     assert [(t.name, t.queue) for t in tasks] == [("work.sleep", "celery")]
+
+
+def test_a_user_with_the_permissions_that_the_manual_names(
+    rabbit: Rabbit, vhost: Vhost, start: Start
+) -> None:
+    start(vhost.url, nodename="r@test")
+    allowed = r"^(celery\.pidbox|.*reply\.celery\.pidbox)$"
+    rabbit.add_user("asks", "secret-word", vhost, configure=allowed, write=allowed, read=allowed)
+    url = vhost.url_at(vhost.port, user="asks", password="secret-word")
+    assert by_name(ask(url, "r@test"))["r@test"].pool == "prefork"
+    rabbit.add_user("asks", "secret-word", vhost, write="^$")
+    reading = ask(url, timeout=1.0)
+    assert not reading.success
+    assert "secret-word" not in reading.error
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,18 @@ def test_each_state_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
+def test_a_callback_that_fails_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+    asked = Asked(3)
+
+    def fail() -> None:
+        raise RuntimeError("the applier has ended")
+
+    thread = asked.run(seen=fail)
+    assert len(asked.calls) == 3
+    assert thread.reading == made(2)
+    assert "this is a bug" in caplog.text
+
+
 def test_rounds_are_spread() -> None:
     assert [delay_seconds(60, j) for j in (0.0, 0.5, 1.0)] == pytest.approx([54, 60, 66])
 

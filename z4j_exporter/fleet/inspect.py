@@ -146,7 +146,10 @@ class FleetInspector(threading.Thread):
             held = self._held_due or rounds % HELD_EVERY_ROUNDS == 0
             self._held_due = False
             rounds += 1
-            self._round(held)
+            try:
+                self._round(held)
+            except Exception:
+                logger.exception("asking the workers failed (this is a bug)")
             self._wake.wait(delay_seconds(self._settings.inspect_interval, self._jitter()))
 
     def _round(self, held: bool) -> None:
