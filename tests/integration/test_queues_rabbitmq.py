@@ -15,9 +15,11 @@ from tests.support.celeryapp import client
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import Rabbit, Vhost
 from z4j_exporter.config import Settings
+from z4j_exporter.queues import rabbitmq
 from z4j_exporter.queues.base import QueuePollError
+from z4j_exporter.queues.management_address import given_addresses
 from z4j_exporter.queues.model import QueueReading
-from z4j_exporter.queues.rabbitmq import RabbitQueues
+from z4j_exporter.queues.rabbitmq import RETRY_SECONDS, RabbitQueues
 
 #: Seconds that RabbitMQ may take to report: a second for classic queues, five for quorum queues.
 REPORTED_WITHIN_SECONDS = 20.0
@@ -156,6 +158,7 @@ def test_a_queue_deleted_and_declared_again(rabbit: Rabbit, vhost: Vhost) -> Non
         assert depth(read(reader, "q")["q"]) == (0, 0, 0)
         assert read(reader) == {}
         declare(made, "q")
+        assert read(reader, "q") == {"q": QueueReading("q")}, "nothing of the queue before"
         publish(made, "q")
         read_until(reader, lambda all_: depth(all_["q"]) == (1, 0, 0), "q")
 
@@ -289,7 +292,53 @@ def test_the_next_management_api_is_asked(vhost: Vhost, rabbit: Rabbit) -> None:
         assert read(reader) == {}
 
 
+def test_a_broker_that_hangs_fails_the_look_in_time_and_is_read_again(
+    rabbit: Rabbit, vhost: Vhost
+) -> None:
+    with queues(vhost) as management, queues(vhost, rabbitmq_management_url=None) as declaring:
+        for reader in (management, declaring):
+            read(reader, "q")
+        rabbit.pause()
+        try:
+            for reader in (management, declaring, management, declaring):
+                started = time.monotonic()
+                with pytest.raises(QueuePollError, match="did not answer in time"):
+                    read(reader, "q", seconds=0.5)
+                assert time.monotonic() - started < 1.5
+        finally:
+            rabbit.resume()
+        for reader in (management, declaring):
+            assert depth(read(reader, "q")["q"]) == (0, 0, 0)
+
+
 # Without the management API.
+
+
+def test_a_guessed_management_api_that_is_there_later(
+    rabbit: Rabbit,
+    vhost: Vhost,
+    proxied: Callable[[int], Proxy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proxy = proxied(rabbit.management_port)
+    proxy.refuse()
+    # The test's RabbitMQ has ports of its own, from which none is guessed.
+    monkeypatch.setattr(
+        rabbitmq,
+        "derived_addresses",
+        lambda endpoints, *_: given_addresses(f"http://127.0.0.1:{proxy.port}", endpoints[0]),
+    )
+    now = 0.0
+    reader = RabbitQueues(Settings(broker_url=vhost.url), clock=lambda: now)
+    assert depth(read(reader, "q")["q"]) == (0, 0, 0)
+    assert reader.method == "declare"
+    proxy.refuse(False)
+    read(reader, "q")
+    assert reader.method == "declare", "it is not tried at every look"
+    now += RETRY_SECONDS
+    assert depth(read(reader, "q")["q"]) == (0, 0, 0)
+    assert (reader.method, reader.notes) == ("management", ())
+    reader.close()
 
 
 def test_without_the_plugin_queues_are_declared_passively(

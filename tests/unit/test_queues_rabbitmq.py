@@ -144,6 +144,14 @@ def test_a_broker_that_was_away_may_have_the_plugin_then(guessed: Ways) -> None:
     assert guessed.read() == "management"
 
 
+def test_a_management_api_that_cannot_be_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = RabbitQueues(Settings(broker_url="amqp://h:5673"))
+    monkeypatch.setattr(reader, "_declare", Way("declare"))
+    (reading,) = reader.read(["q"], time.monotonic() + 10)
+    assert reading.name == "declare-q"
+    assert "set rabbitmq_management_url" in reader.notes[-1]
+
+
 def test_close(guessed: Ways) -> None:
     guessed.reader.close()
     assert (guessed.management.closed, guessed.declare.closed) == (1, 1)

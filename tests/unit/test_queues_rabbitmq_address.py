@@ -10,7 +10,7 @@ from z4j_exporter.errors import ConfigError, FileError
 from z4j_exporter.queues.management_address import derived_addresses, given_addresses
 from z4j_exporter.sources.amqp_url import parse_endpoint
 
-BROKER = parse_endpoint("amqp://me:p%40ss@broker:5673/my%2Fvhost")
+BROKER = parse_endpoint("amqp://me:p%40ss@broker:5672/my%2Fvhost")
 
 
 def test_derived() -> None:
@@ -32,6 +32,13 @@ def test_derived_from_a_failover_list_and_the_default_vhost() -> None:
     ]
     assert [f.host for f in found] == ["a", "::1", "b"]
     assert {f.queues_path for f in found} == {"/api/queues/%2F"}
+
+
+def test_nothing_is_derived_from_a_port_of_its_own() -> None:
+    """Two brokers on one machine: the first one's management API lists other queues."""
+    urls = ("amqp://a:5673", "amqps://b:5672", "amqp://c:5671", "amqp://d")
+    found = derived_addresses([parse_endpoint(url) for url in urls])
+    assert [f.host for f in found] == ["d"]
 
 
 def test_derived_with_tls() -> None:

@@ -76,6 +76,11 @@ class ManagementReader:
 
     def read(self, names: Collection[str], deadline: float) -> list[QueueReading]:
         """See QueueReader.read; of the other queues, exclusive ones are left out."""
+        if not self._apis:
+            raise QueuePollError(
+                "the broker has a port of its own, from which that of its management API cannot "
+                "be told: set rabbitmq_management_url"
+            )
         failures: list[QueuePollError] = []
         for position, api in enumerate(self._apis):
             left = deadline - time.monotonic()

@@ -58,9 +58,16 @@ def derived_addresses(
 ) -> tuple[ManagementAddress, ...]:
     """Return the address at each broker's own host: same user, same TLS files, default port.
 
+    A broker on another port than AMQP's is left out: beside it there may be a second one on that
+    host, whose management API has the default port, the same users and other queues.
+
     Raises FileError for a CA file that cannot be used.
     """
-    return tuple(_derived(endpoint, ca_file, insecure) for endpoint in endpoints)
+    return tuple(
+        _derived(endpoint, ca_file, insecure)
+        for endpoint in endpoints
+        if endpoint.port == (5671 if endpoint.tls else 5672)
+    )
 
 
 def given_addresses(

@@ -98,8 +98,9 @@ class ManagementHttp:
             )
         if isinstance(error, httpcore.ConnectError):
             return (
-                f"cannot connect to {where}: {words}: check that the management plugin is on "
-                "(rabbitmq-plugins enable rabbitmq_management) and rabbitmq_management_url"
+                f"cannot connect to {where}: {words}: check that the broker is up, that its "
+                "management plugin is on (rabbitmq-plugins enable rabbitmq_management), and "
+                "rabbitmq_management_url"
             )
         return (
             f"{where} gave no HTTP answer: {words}: check that rabbitmq_management_url leads to "
