@@ -1,6 +1,7 @@
 """What real workers answer: every pool, busy ones, deaf ones, hostile ones, and no broker."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from tests.support.celeryapp import client
 from tests.support.process import wait_until
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import Rabbit, Vhost
-from tests.support.servers import Redis, Worker
+from tests.support.servers import PROJECT, Redis, Worker
 from tests.support.tracking import Stage, event
 from z4j_exporter.config import build_settings
 from z4j_exporter.fleet.inspect import FleetInspector, ask_once
@@ -113,6 +114,31 @@ def test_a_user_with_the_permissions_that_the_manual_names(
     reading = ask(url, timeout=1.0)
     assert not reading.success
     assert "secret-word" not in reading.error
+
+
+def test_a_redis_user_with_the_rights_that_the_manual_names(valkey: Redis, start: Start) -> None:
+    start(valkey.url, nodename="acl@test")
+    manual = (PROJECT / "docs" / "fleet.md").read_text(encoding="utf-8")
+    needed = manual.partition("an ACL user needs")[2].partition("RabbitMQ")[0]
+    words = " ".join(re.findall(r"`([^`]*)`", needed)).split()
+    events = [
+        "+ping",
+        "+client",
+        "+hello",
+        "+info",
+        "+select",
+        "+subscribe",
+        "+psubscribe",
+        "&/0.celeryev*",
+    ]
+    admin = valkey.client()
+    admin.acl_deluser("asks")
+    rules = ["on", ">pw", "resetkeys", "resetchannels", "-@all", *events, *words]
+    admin.execute_command("ACL", "SETUSER", "asks", *rules)
+    admin.acl_log_reset()
+    reading = ask(f"redis://asks:pw@127.0.0.1:{valkey.port}/0", "acl@test", timeout=5.0)
+    assert by_name(reading)["acl@test"].pool == "prefork"
+    assert admin.acl_log() == []
 
 
 @pytest.mark.parametrize(
