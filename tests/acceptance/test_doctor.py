@@ -200,6 +200,19 @@ def test_solo_pool_is_busy(valkey: servers.Redis) -> None:
     assert "solo" in examined.text("workers")
 
 
+def test_solo_pool_is_busy_on_rabbitmq(rabbit: Rabbit) -> None:
+    """Without the management API: the consumer of the default queue gives it away."""
+    vhost = rabbit.vhost()
+    with worker(vhost.url, pool="solo") as busy:
+        client(vhost.url).send_task("work.sleep", args=(60,))
+        wait_until(lambda: "work.sleep" in busy.output(), 10, "the task is received")
+        examined = doctor(vhost.url)
+        busy.kill()
+    rabbit.drop(vhost)
+    assert examined.wrong == {"workers": "warning", "management": "warning"}, examined.output
+    assert "queue celery has a consumer" in examined.text("workers")
+
+
 def _listeners(valkey: servers.Redis) -> int:
     return sum(each["cmd"] == "psubscribe" for each in valkey.client().client_list())
 

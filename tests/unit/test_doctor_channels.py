@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from z4j_exporter.doctor.application import _kind
+from z4j_exporter.doctor.application import _kind, queue_names
 from z4j_exporter.doctor.channels import elsewhere, naming, setting
 from z4j_exporter.doctor.surroundings import _order
 
@@ -75,6 +75,11 @@ def test_the_order_is_an_envelope_as_kombu_writes_it() -> None:
         "destination": None,
     }
     assert envelope["properties"]["delivery_info"]["exchange"] == "celery.pidbox"
+
+
+def test_queues_of_an_application() -> None:
+    assert queue_names(None) == set()
+    assert queue_names("tests.support.celeryapp") == {"celery"}
 
 
 @pytest.mark.parametrize(

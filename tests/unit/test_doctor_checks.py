@@ -236,6 +236,7 @@ def test_what_enabling_did() -> None:
         (facts(W1, asked=True, fleet=answers("w1@a")), "ok"),
         (facts(W1, W2, asked=True, fleet=answers("w1@a")), "note"),
         (facts(W1, asked=True), "note"),
+        (facts(W1, asked=True, fleet=FleetReading(0.0, 1.0, False, error="it hung")), "note"),
         (facts(W1, replace(W2, up=False), asked=True, fleet=answers("w1@a")), "ok"),
     ],
 )
@@ -288,6 +289,7 @@ def test_versions(versions: tuple[str, ...], verdict: str, says: str) -> None:
         ((poll(),), "skipped", "no queue"),
         ((poll(queue("celery", 1)),), "ok", "1 queue in 10 ms"),
         ((poll(queue("celery", 1), notes=("unacked is too large",)),), "note", "too large"),
+        ((poll(queue("celery", 1), method="declare", notes=("no API",)),), "ok", "1 queue"),
         ((poll(success=False),), "warning", "it hung"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Reads from the Celery application what the exporter itself does not need: its result backend."""
+"""Reads from the Celery application what the exporter itself does not need."""
 
 import re
 from typing import Any
@@ -17,6 +17,19 @@ def backend_facts(path: str) -> BackendFacts:
         extended=bool(conf.result_extended),
         ignored=bool(conf.task_ignore_result),
     )
+
+
+def queue_names(path: str | None) -> set[str]:
+    """Return the queues that the application at ``path`` (as -A) is configured with.
+
+    Raises AppImportError.
+    """
+    if path is None:
+        return set()
+    conf: Any = load_app(path).conf
+    queues: Any = conf.task_queues or ()
+    names = {conf.task_default_queue, *(getattr(queue, "name", queue) for queue in queues)}
+    return {name for name in names if isinstance(name, str) and name}
 
 
 def _kind(backend: object) -> str:

@@ -13,6 +13,11 @@ def check_control(facts: Facts) -> Finding:
     """Judge whether workers answer questions."""
     if not facts.asked:
         return _control("skipped", "workers were not asked")
+    if facts.fleet is None or not facts.fleet.success:
+        why = (
+            facts.fleet.error if facts.fleet is not None else "the broker took no question in time"
+        )
+        return _control("note", f"workers could not be asked: {why}")
     heard = {w.name for w in facts.workers if w.up}
     silent = sorted(heard - facts.answered)
     if not heard and not facts.answered:

@@ -83,7 +83,7 @@ def _examine(settings: Settings, questions: Questions, source: Source, session: 
     heard = listener.observation
     return Facts(
         broker=BrokerFacts(source.location, source.system, connected=True, error=error),
-        listened_seconds=questions.listen_seconds,
+        listened_seconds=listener.seconds if error else questions.listen_seconds,
         workers=heard.workers(listener.cluster, listener.heard_until),
         sent=heard.sent(since=polls[0].finished_at if polls else 0.0),
         refused=dict(listener.decoder.refused),
@@ -131,7 +131,12 @@ class _Listener:
         self.cluster = make_cluster(settings, self.profile.take)
         self.observation = Observation()
         #: The last moment that was listened to, on the monotonic clock.
-        self.heard_until = time.monotonic()
+        self.heard_until = self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """For how long it listened: less than it was to, where the connection broke."""
+        return self.heard_until - self._began
 
     def listen(self, deadline: float) -> str:
         """Listen until the deadline (time.monotonic); return why it ended early, or ""."""

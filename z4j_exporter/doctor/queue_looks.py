@@ -3,6 +3,7 @@
 import time
 
 from z4j_exporter.config import Settings
+from z4j_exporter.doctor.application import queue_names
 from z4j_exporter.doctor.background import Background
 from z4j_exporter.fleet.model import FleetReading
 from z4j_exporter.queues.model import QueuePoll
@@ -14,11 +15,15 @@ from z4j_exporter.queues.select import KnownNames
 class QueueLooks:
     """The looks at the queues of one examination; the first begins at once.
 
-    Raises ConfigError, BrokerUrlError or FileError for settings that cannot be used.
+    Celery's default queue and the application's are asked for by name: where a broker cannot
+    list its queues, a consumer there is the only sign of a worker that is busy.
+
+    Raises AppImportError, ConfigError, BrokerUrlError or FileError for what cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._known = KnownNames()
+        self._expected = {settings.default_queue_name, *queue_names(settings.app)}
+        self._known = KnownNames(sent=self._expected)
         self._timeout_seconds = settings.queue_poll_timeout
         self._first: Background[QueuePoll] | None = None
         self._reader = open_queue_reader(settings)
@@ -36,7 +41,7 @@ class QueueLooks:
             return ()
         workers = fleet.workers if fleet is not None else ()
         consumed = {name for worker in workers for name in worker.queues or ()}
-        self._known = KnownNames(sent=sent, consumed=consumed)
+        self._known = KnownNames(sent=sent | self._expected, consumed=consumed)
         deadline = time.monotonic() + 2 * self._timeout_seconds
         first = self._first.answer(deadline)
         last = Background("queues-again", self._poller.poll_once).answer(deadline)
