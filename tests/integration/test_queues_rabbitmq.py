@@ -259,6 +259,22 @@ def test_a_user_that_lacks_something(
     rabbit.api("DELETE", f"/users/{user}")
 
 
+def test_a_user_that_may_do_nothing_but_look(rabbit: Rabbit, vhost: Vhost) -> None:
+    user = f"user-{vhost.name}"
+    rabbit.add_user(user, "p", vhost, configure="^$", write="^$", read="^$")
+    with channel(vhost) as made:
+        declare(made, "q")
+        publish(made, "q", 3)
+    url = vhost.url_at(vhost.port, user=user, password="p")
+    with queues(vhost, broker_url=url, rabbitmq_management_url=None) as reader:
+        assert depth(read(reader, "q")["q"])[0] == 3, "a passive declare needs no permission"
+    rabbit.api("PUT", f"/users/{user}", {"password": "p", "tags": "management"})
+    url = f"http://{user}:p@127.0.0.1:{rabbit.management_port}"
+    with queues(vhost, rabbitmq_management_url=url) as reader:
+        read_until(reader, lambda all_: depth(all_["q"]) == (3, 0, 0))
+    rabbit.api("DELETE", f"/users/{user}")
+
+
 def test_a_vhost_that_is_not_there(vhost: Vhost) -> None:
     gone = Vhost("gone", vhost.port, vhost.tls_port, vhost.management_url)
     with queues(gone) as reader, pytest.raises(QueuePollError, match="no vhost 'gone'"):
