@@ -160,7 +160,7 @@ def _one_call_each(names: list[str]) -> Look:
         with redis.Redis(port=port) as client:
             return sum(1 for name in names if client.llen(name) == _MESSAGES)
 
-    return Look("LLEN, one call a queue", read, lambda: str(len(names)))
+    return Look("LLEN, one call a queue", read, lambda: f"{len(names):,}")
 
 
 # -- RabbitMQ ------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def _rabbitmq(counts: list[int], times: int) -> Iterator[Row]:
             probes = Look(
                 "passive declare, one call a queue",
                 lambda port, v=vhost, n=names: _declares(v, n, port),  # type: ignore[misc]  # as above
-                lambda n=names: str(len(n)),  # type: ignore[misc]  # as above
+                lambda n=names: f"{len(n):,}",  # type: ignore[misc]  # as above
             )
             yield _measure("RabbitMQ", count, probes, vhost.port, times)
             rabbit.drop(vhost)

@@ -12,8 +12,16 @@ from tests.support import servers
 from tests.support.certs import certificates
 from tests.support.process import wait_until
 from tests.support.queue_reading import read, reader, ready, sender
+from tests.support.redis_events import events_from
+from tests.support.tracking import Stage
+from z4j_exporter.config import Settings
+from z4j_exporter.events.decode import event_from_object
+from z4j_exporter.metrics.queues import oldest_age
 from z4j_exporter.queues.base import QueuePollError
+from z4j_exporter.queues.poller import QueuePoller
 from z4j_exporter.queues.redis_scripts import UNACKED_EACH
+from z4j_exporter.queues.select import KnownNames
+from z4j_exporter.sources.redis import RedisSource
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
@@ -410,3 +418,50 @@ def test_a_password_that_is_wrong_or_missing() -> None:
     with servers.redis_server(password="s3cret!") as server:
         assert "password" in failure(f"redis://:s3cret@127.0.0.1:{server.port}/0")
         assert "asks for a password" in failure(f"redis://127.0.0.1:{server.port}/0")
+
+
+# -- all together --------------------------------------------------------------------------
+
+
+def test_the_poller_lives_through_a_hung_and_an_absent_server() -> None:
+    with servers.redis_server() as server:
+        send(sender(server.url), 3)
+        settings = Settings(broker_url=server.url, queue_poll_interval=0.1, queue_poll_timeout=0.5)
+        poller = QueuePoller(reader(server.url), settings, KnownNames)
+
+        def looked(success: bool) -> Any:
+            def condition() -> Any:
+                poll = poller.latest
+                return poll if poll is not None and poll.success == success else None
+
+            return wait_until(condition, 10)
+
+        poller.start()
+        assert looked(True).readings[0].ready == ready(p0=3)
+        server.pause()
+        failed = looked(False)
+        assert failed.readings == ()
+        assert failed.duration_seconds < 0.7
+        assert "no answer" in failed.error
+        server.resume()
+        assert looked(True).readings[0].ready == ready(p0=3)
+        server.stop()
+        assert "cannot connect" in looked(False).error
+        began = time.monotonic()
+        poller.stop(2.0)
+        assert time.monotonic() - began < 1.5
+        assert not poller.is_alive()
+
+
+def test_the_tracker_dates_what_waits(valkey: servers.Redis) -> None:
+    app = sender(valkey.url)
+    stage = Stage()
+    session = RedisSource([valkey.url]).connect()
+    sent_at = time.time()
+    send(app, 3, "work")
+    for fields in events_from(session, 3):
+        stage.play([event_from_object(fields)])
+    session.close()
+    reading = read(reader(valkey.url))["work"]
+    age = oldest_age(reading, stage.cluster, sent_at + 100.0)
+    assert age == pytest.approx(100.0, abs=2.0)

@@ -4,10 +4,12 @@ import json
 import socket
 from typing import Any
 
+import hiredis
 import pytest
 
 from z4j_exporter.config import Settings
 from z4j_exporter.errors import BrokerUrlError, ConfigError, SourceLostError
+from z4j_exporter.queues.base import QueuePollError
 from z4j_exporter.queues.open import open_queue_reader
 from z4j_exporter.queues.rabbitmq import RabbitQueues
 from z4j_exporter.queues.redis import RedisQueues
@@ -154,6 +156,13 @@ def test_a_large_keyspace_is_searched_bit_by_bit() -> None:
         ("b", "b"): None,  # not all of its bindings are known
         ("gone", "b"): frozenset(),
     }
+
+
+@pytest.mark.parametrize("words", ["LOADING Redis is loading", "NOAUTH x", "MASTERDOWN x"])
+def test_a_server_that_answers_nothing_fails_the_look(words: str) -> None:
+    calls: Any = Calls({("SCAN", b"0"): hiredis.ReplyError(words)})
+    with pytest.raises(QueuePollError):
+        RedisQueues(Settings(broker_url="redis://localhost"))._read(calls, [])
 
 
 class Connection:

@@ -122,8 +122,9 @@ class QueuePoller:
             error = failure.message
         except Exception as failure:
             # The thread must live on, whatever a broker says.
-            logger.exception("the look at the queues failed in a way that was not foreseen")
             error = f"unforeseen: {type(failure).__name__}"
+            if self._last is None or self._last[0].error != error:
+                logger.exception("the look at the queues failed in a way that was not foreseen")
         finished = self._wall()
         if not error:
             self._last_success = finished

@@ -15,7 +15,7 @@ from z4j_exporter.config import Settings
 from z4j_exporter.errors import ConfigError, SourceLostError
 from z4j_exporter.queues.base import QueuePollError
 from z4j_exporter.queues.model import QueueReading
-from z4j_exporter.queues.redis_bindings import Bindings
+from z4j_exporter.queues.redis_bindings import Bindings, encoded
 from z4j_exporter.queues.redis_messages import Head, head_of
 from z4j_exporter.queues.redis_scripts import LISTS_EACH, TAIL_BYTES, TAILS, Scripts
 from z4j_exporter.queues.redis_unacked import count_unacked
@@ -102,6 +102,8 @@ class RedisQueues:
     def _read(self, calls: RedisCalls, names: Collection[str]) -> list[QueueReading]:
         notes: list[str] = []
         self._bindings.refresh(calls)
+        if self._bindings.refused.startswith(_NOT_NOW):
+            raise QueuePollError(_explain(self._bindings.refused))
         found = {name for name in self._bindings.queues() if self._filter.admits(name)}
         queues = [
             _Lists(name, {str(step): self._key(name, step) for step in self._steps})
@@ -113,7 +115,7 @@ class RedisQueues:
         unacked = count_unacked(
             calls,
             self._scripts,
-            self._unacked_key.encode("utf-8", "surrogateescape"),
+            encoded(self._unacked_key),
             self._unacked_limit,
             self._bindings,
             notes,
@@ -133,7 +135,7 @@ class RedisQueues:
 
     def _key(self, name: str, step: int) -> bytes:
         text = self._prefix + name + (f"{self._separator}{step}" if step else "")
-        return text.encode("utf-8", "surrogateescape")
+        return encoded(text)
 
     def _depths(
         self, calls: RedisCalls, queues: list[_Lists], notes: list[str]

@@ -58,6 +58,8 @@ class Bindings:
         self._tables: dict[str, list[Binding] | None] = {}
         #: What is not known, for people.
         self.note = ""
+        #: The server's words, where the last search was refused.
+        self.refused = ""
 
     def queues(self) -> set[str]:
         """Return the queues that the tables name."""
@@ -65,12 +67,13 @@ class Bindings:
 
     def refresh(self, calls: RedisCalls) -> None:
         """Look for tables among SCAN_STEPS * SCAN_EACH keys at most, and read all known ones."""
-        self.note = ""
+        self.note = self.refused = ""
         for _ in range(SCAN_STEPS):
             (answer,) = calls.run([self._scan()])
-            if refusal(answer):
+            self.refused = refusal(answer)
+            if self.refused:
                 self.note = (
-                    "bindings are not looked for, since the user may not SCAN: "
+                    "bindings are not looked for, since the server refused SCAN: "
                     "queues nobody uses may be missing"
                 )
                 break
@@ -106,7 +109,7 @@ class Bindings:
 
     def _read(self, calls: RedisCalls, exchanges: list[str]) -> dict[str, list[Binding] | None]:
         commands: list[Command] = [
-            ("SSCAN", _bytes(self._table_prefix + exchange), 0, "COUNT", MAX_BINDINGS)
+            ("SSCAN", encoded(self._table_prefix + exchange), 0, "COUNT", MAX_BINDINGS)
             for exchange in exchanges
         ]
         answers = calls.run(commands)
@@ -145,7 +148,8 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _bytes(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """Return a key as Redis has it; what was no UTF-8 there is as it was."""
     # "replace": half a surrogate pair, as JSON may have it, names no key that kombu can write.
     try:
         return text.encode("utf-8", "surrogateescape")
