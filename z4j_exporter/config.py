@@ -163,8 +163,8 @@ class Settings(BaseModel):
         20_000, ge=0, description="Entries of Redis's unacked hash that one look reads; 0: none."
     )
     rabbitmq_management_url: str | None = _secret(
-        "RabbitMQ's management API, http(s)://user:password@host:15672; derived from the broker "
-        "URL by default."
+        "RabbitMQ's management API, http(s)://user:password@host:15672; several separated by "
+        "semicolons. Derived from the broker URL by default, where that has the usual port."
     )
     rabbitmq_management_ca_file: Path | None = Field(
         None, description="CA certificates for the management API."
