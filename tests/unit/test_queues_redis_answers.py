@@ -15,7 +15,7 @@ from z4j_exporter.queues.rabbitmq import RabbitQueues
 from z4j_exporter.queues.redis import RedisQueues
 from z4j_exporter.queues.redis_bindings import Binding, Bindings
 from z4j_exporter.queues.redis_messages import Head, head_of, routing_of
-from z4j_exporter.queues.redis_scripts import TAIL_BYTES
+from z4j_exporter.queues.redis_scripts import TAIL_BYTES, TAILS
 from z4j_exporter.queues.redis_unacked import Unacked
 from z4j_exporter.sources import redis_calls
 from z4j_exporter.sources.redis_calls import RedisCalls, refusal
@@ -130,6 +130,15 @@ class Calls:
         return [self.answers.get(command[:2], [b"0", []]) for command in commands]
 
 
+#: One message in the queue "a".
+SOME_REDIS: dict[tuple[Any, ...], Any] = {
+    ("LLEN", b"a"): 1,
+    **{("LLEN", b"a\x06\x16%d" % step): 0 for step in (3, 6, 9)},
+    ("EVAL_RO", TAILS): [message(correlation_id="x")],
+    ("HLEN", b"unacked"): 0,
+}
+
+
 def test_a_large_keyspace_is_searched_bit_by_bit() -> None:
     bindings = Bindings(key_prefix="p:", separator="|", event_exchange="celeryev")
     scans = {
@@ -163,6 +172,31 @@ def test_a_server_that_answers_nothing_fails_the_look(words: str) -> None:
     calls: Any = Calls({("SCAN", b"0"): hiredis.ReplyError(words)})
     with pytest.raises(QueuePollError):
         RedisQueues(Settings(broker_url="redis://localhost"))._read(calls, [])
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        (("SCAN", b"0"), b"OK"),
+        (("SCAN", b"0"), [b"0", [7]]),
+        (("SCAN", b"0"), [0, []]),
+        (("LLEN", b"a"), b"1"),
+        (("LLEN", b"a"), -1),
+        (("HLEN", b"unacked"), [b"0", []]),
+    ],
+)
+def test_a_server_that_is_no_redis_fails_the_look(question: tuple[Any, ...], answer: Any) -> None:
+    calls: Any = Calls({**SOME_REDIS, question: answer})
+    with pytest.raises(SourceLostError, match="not answer as Redis"):
+        RedisQueues(Settings(broker_url="redis://localhost"))._read(calls, ["a"])
+
+
+def test_a_list_that_emptied_meanwhile_has_no_oldest_message() -> None:
+    calls: Any = Calls({**SOME_REDIS, ("EVAL_RO", TAILS): [None]})
+    (reading,) = RedisQueues(Settings(broker_url="redis://localhost"))._read(calls, ["a"])
+    assert reading.ready == {"0": 1, "3": 0, "6": 0, "9": 0}
+    assert reading.oldest_task_ids == ()
+    assert reading.unacked == 0
 
 
 class Connection:

@@ -20,7 +20,14 @@ from z4j_exporter.queues.redis_messages import Head, head_of
 from z4j_exporter.queues.redis_scripts import LISTS_EACH, TAIL_BYTES, TAILS, Scripts
 from z4j_exporter.queues.redis_unacked import count_unacked
 from z4j_exporter.queues.select import QueueFilter
-from z4j_exporter.sources.redis_calls import Command, RedisCalls, connect_calls, refusal
+from z4j_exporter.sources.redis_calls import (
+    Command,
+    RedisCalls,
+    connect_calls,
+    items_in,
+    number_in,
+    refusal,
+)
 from z4j_exporter.sources.redis_servers import RedisServers
 from z4j_exporter.sources.socket_input import printable
 
@@ -151,7 +158,9 @@ class RedisQueues:
             words = next(filter(None, map(refusal, lengths.values())), "")
             if words:
                 refused[queue.name] = words
-            depths[queue.name] = None if words else lengths
+            depths[queue.name] = (
+                None if words else {step: number_in(length) for step, length in lengths.items()}
+            )
         if refused:
             words = next(iter(refused.values()))
             if len(refused) == len(queues) or words.startswith(_NOT_NOW):
@@ -184,7 +193,7 @@ class RedisQueues:
             if refusal(tails):
                 words = refusal(tails)
                 continue
-            for (name, _), tail in zip(chunk, tails, strict=True):
+            for (name, _), tail in zip(chunk, items_in(tails, len(chunk)), strict=True):
                 if isinstance(tail, bytes):
                     heads.setdefault(name, []).append(head_of(tail, now))
                 elif tail is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from z4j_exporter.sources.redis_calls import Command, RedisCalls, refusal
+from z4j_exporter.sources.redis_calls import Command, RedisCalls, refusal, step_in
 
 #: Keys that one look walks over in search of tables; the next look goes on from there.
 SCAN_EACH: Final = 5_000
@@ -77,7 +77,7 @@ class Bindings:
                     "queues nobody uses may be missing"
                 )
                 break
-            self._cursor, keys = answer
+            self._cursor, keys = step_in(answer)
             self._remember(keys)
             if self._cursor == b"0":
                 break
@@ -118,7 +118,7 @@ class Bindings:
     def _table(self, answer: Any) -> list[Binding] | None:
         if refusal(answer):
             return None
-        cursor, members = answer
+        cursor, members = step_in(answer)
         if cursor != b"0":
             self.note = f"an exchange has more than {MAX_BINDINGS} bindings: not all are read"
             return None

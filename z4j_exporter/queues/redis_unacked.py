@@ -13,7 +13,7 @@ from typing import Final
 from z4j_exporter.queues.redis_bindings import Bindings
 from z4j_exporter.queues.redis_messages import routing_of
 from z4j_exporter.queues.redis_scripts import UNACKED, UNACKED_EACH, Scripts
-from z4j_exporter.sources.redis_calls import RedisCalls, refusal
+from z4j_exporter.sources.redis_calls import RedisCalls, number_in, refusal, step_in
 from z4j_exporter.sources.socket_input import printable
 
 #: The part of the time left that counting may take: it must not cost what was read before it.
@@ -55,7 +55,7 @@ def count_unacked(
     if refusal(size):
         notes.append(f"unacked messages are not counted: {printable(refusal(size))}")
         return Unacked(known=False)
-    if size > limit:
+    if number_in(size) > limit:
         notes.append(
             f"unacked messages are not counted by queue: there are {size}, "
             f"and --unacked-scan-limit is {limit}"
@@ -84,8 +84,8 @@ def _endings(
         if refusal(answer):
             notes.append(f"unacked messages are not counted: {printable(refusal(answer))}")
             return None
-        cursor, flat = answer
-        endings.update(zip(flat[::2], flat[1::2], strict=True))
+        cursor, flat = step_in(answer)
+        endings.update(zip(flat[::2], flat[1::2], strict=False))
         if cursor == b"0":
             return endings
         if calls.remaining_seconds() < stop_at:

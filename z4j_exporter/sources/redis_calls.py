@@ -121,3 +121,31 @@ def connect_calls(
 def refusal(answer: Any) -> str:
     """Return the server's words where a command was refused, else ""."""
     return str(answer) or "ERR" if isinstance(answer, hiredis.ReplyError) else ""
+
+
+def number_in(answer: Any) -> int:
+    """Return an answer that must be a count; raises SourceLostError for any other."""
+    if not isinstance(answer, int) or answer < 0:
+        raise _strange()
+    return answer
+
+
+def items_in(answer: Any, count: int) -> list[Any]:
+    """Return an answer that must be so many items; raises SourceLostError for any other."""
+    if not isinstance(answer, list) or len(answer) != count:
+        raise _strange()
+    return answer
+
+
+def step_in(answer: Any) -> tuple[bytes, list[bytes]]:
+    """Return cursor and items of a step of SCAN; raises SourceLostError where it is none."""
+    cursor, items = items_in(answer, 2)
+    if not isinstance(cursor, bytes) or not isinstance(items, list):
+        raise _strange()
+    if not all(isinstance(item, bytes) for item in items):
+        raise _strange()
+    return cursor, items
+
+
+def _strange() -> SourceLostError:
+    return SourceLostError("the server does not answer as Redis does")
