@@ -289,3 +289,18 @@ def test_what_makes_no_sense(arguments: list[str]) -> None:
     result = servers.run_command("doctor", "-b", "redis://127.0.0.1", *arguments)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+
+
+def test_a_user_who_may_only_listen(valkey: servers.Redis) -> None:
+    """What docs/brokers.md asks for is enough for events; the rest is told, and nothing breaks."""
+    rules = ("on", ">pass", "resetchannels", "&/0.celeryev", "&/0.celeryev/*")
+    commands = ("+subscribe", "+psubscribe", "+ping")
+    acl = ("ACL", "SETUSER", "listener", *rules, *commands)
+    valkey.client().execute_command(*acl)  # type: ignore[no-untyped-call]  # redis-py
+    with worker(valkey.url), traffic(valkey.url):
+        examined = doctor(f"redis://listener:pass@127.0.0.1:{valkey.port}/0")
+    valkey.client().acl_deluser("listener")
+    assert examined.wrong == {"queues": "warning"}, examined.output
+    assert examined.verdict("task-events") == "ok"
+    assert examined.verdict("fanout-prefix") == "ok"
+    assert examined.verdict("control") == "note"

@@ -133,6 +133,8 @@ def test_the_place_to_look_is_the_brokers_own() -> None:
     ("given", "verdict", "says"),
     [
         (facts(W1, channels=HERE), "ok", "/0.celeryev"),
+        (facts(W1, channels=replace(HERE, looked=False)), "ok", "/0.celeryev"),
+        (facts(channels=replace(HERE, looked=False)), "note", "by hand"),
         (facts(W1, channels=ChannelFacts("/0.celeryev", (APART,))), "ok", "app:/0.celeryev"),
         (facts(channels=ChannelFacts("/0.celeryev", (APART,))), "problem", "global_keyprefix=app:"),
         (facts(channels=ChannelFacts("x", (Elsewhere("y", ""),))), "problem", "fanout_prefix"),

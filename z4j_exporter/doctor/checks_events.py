@@ -45,6 +45,12 @@ def check_channels(facts: Facts) -> Finding | None:
     if channels is None:
         return None
     here = f"listening on {shown(channels.configured)}"
+    if not channels.looked and not facts.workers:
+        advice = (
+            "The user may not subscribe to other channels: compare fanout_prefix, "
+            "global_keyprefix, event_exchange and the database with the workers' by hand."
+        )
+        return Finding("fanout-prefix", title, "note", f"{here}; others are unknown", advice)
     if not channels.elsewhere:
         return Finding("fanout-prefix", title, "ok", here)
     others = some([other.channel for other in channels.elsewhere])
@@ -114,11 +120,12 @@ def _no_worker(facts: Facts) -> Finding:
             "A solo pool says nothing while a task runs: listen for longer than its longest task "
             "(--listen 300). If it stays silent, the worker hangs: look at its log.",
         )
-    place = "vhost" if facts.broker.system == "rabbitmq" else "database number"
+    places = {"rabbitmq": " (its vhost too)", "redis": " (its database number too)"}
+    place = places.get(facts.broker.system, "")
     return _workers(
         "problem",
         silence,
-        f"Start a worker, or check that the broker URL (its {place} too) is the workers' own.",
+        f"Start a worker, or check that the broker URL{place} is the workers' own.",
     )
 
 

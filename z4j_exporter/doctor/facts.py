@@ -80,6 +80,8 @@ class ChannelFacts:
     elsewhere: tuple[Elsewhere, ...] = ()
     #: Connections that an order to all workers reached: workers. None: none was sent.
     listeners: int | None = None
+    #: Whether the user's permissions allowed to look at other channels.
+    looked: bool = True
 
 
 @dataclass(frozen=True)

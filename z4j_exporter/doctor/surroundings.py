@@ -46,7 +46,8 @@ def look_around(settings: Settings, seconds: float, *, wake: bool) -> ChannelFac
     deadline = time.monotonic() + seconds
     reached = _wake(servers, ours, control_exchange(settings)) if wake else None
     heard = _listen(servers, deadline)
-    return ChannelFacts(ours.channel, elsewhere(ours, heard), reached)
+    others = None if heard is None else elsewhere(ours, heard)
+    return ChannelFacts(ours.channel, others or (), reached, looked=heard is not None)
 
 
 def _wake(servers: RedisServers, ours: Naming, exchange: str) -> int | None:
@@ -83,26 +84,30 @@ def _order(method: str, exchange: str) -> bytes:
     return msgspec.json.encode(envelope)
 
 
-def _listen(servers: RedisServers, deadline: float) -> Counter[str]:
-    """Count messages by channel until the deadline."""
+def _listen(servers: RedisServers, deadline: float) -> Counter[str] | None:
+    """Count messages by channel until the deadline; None where the user may not look."""
     heard: Counter[str] = Counter()
 
     def connect(target: Any, timeout_seconds: float) -> Any:
         server = {name: value for name, value in target.items() if name != "db"}
-        return open_connection(server, timeout_seconds, client_name=_NAME)
+        # Without a name: a user who may not set one would not get in.
+        return open_connection(server, timeout_seconds)
 
     connection = servers.first(connect, within_seconds=_ASK_SECONDS)
     try:
-        _count(connection._sock, deadline, heard)  # redis-py gives no public way to its socket
+        # redis-py gives no public way to its socket.
+        allowed = _count(connection._sock, deadline, heard)
     except (OSError, ValueError, hiredis.HiredisError) as error:
         if not heard:
             raise lost(error) from None
+        allowed = True
     finally:
         close_connection(connection)
-    return heard
+    return heard if allowed else None
 
 
-def _count(sock: Any, deadline: float, heard: Counter[str]) -> None:
+def _count(sock: Any, deadline: float, heard: Counter[str]) -> bool:
+    """Count until the deadline; return whether the user may subscribe to the patterns."""
     sock.settimeout(_ASK_SECONDS)
     sock.sendall(hiredis.pack_command(_SUBSCRIBE))
     reader = hiredis.Reader()
@@ -112,18 +117,19 @@ def _count(sock: Any, deadline: float, heard: Counter[str]) -> None:
         try:
             piece = sock.recv(_RECEIVE_BYTES)
         except TimeoutError:
-            return
+            break
         if not piece:
             raise SourceLostError("the server closed the connection")
         taken += len(piece)
         reader.feed(piece)
         while (reply := reader.gets()) is not False:
             if isinstance(reply, hiredis.ReplyError):
-                return  # the user may not subscribe to patterns: nothing is known
+                return False
             if isinstance(reply, list) and len(reply) == 4 and reply[0] == b"pmessage":
                 name = _text(reply[2])
                 if name in heard or len(heard) < _MAX_CHANNELS:
                     heard[name] += 1
+    return True
 
 
 def _text(name: Any) -> str:
