@@ -195,6 +195,17 @@ class Settings(BaseModel):
         "info", description="The least level that is logged."
     )
 
+    @property
+    def broker_tls(self) -> dict[str, Any] | bool | None:
+        """TLS options as in broker_use_ssl; True asks for TLS with nothing special, None for none.
+
+        The option ``enabled`` is our own: ``enabled=true`` alone asks for TLS, false for none.
+        """
+        options = dict(self.broker_ssl_options)
+        if not options:
+            return None
+        return bool(options.pop("enabled", True)) and (options or True)
+
     @field_validator("buckets")
     @classmethod
     def _check_buckets(cls, value: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:

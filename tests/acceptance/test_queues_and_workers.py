@@ -88,26 +88,6 @@ def test_of_two_workers_on_one_host_the_killed_one_raises_an_alert(
         assert value(exporter, "celery_worker_up", worker="w2@shop") == 1
 
 
-def test_a_task_that_began_before_the_exporter_keeps_its_name(valkey: Redis) -> None:
-    """Its first events were missed; its worker says what it runs."""
-    with servers.worker(APP, valkey.url, nodename="w1@shop") as worker:
-        app = client(valkey.url)
-        wait_until(lambda: app.control.ping(timeout=0.5), 15)
-        app.send_task("work.sleep", args=(6,))
-        wait_until(lambda: any((app.control.inspect(timeout=0.5).active() or {}).values()), 10)
-        with servers.exporter("--broker-url", valkey.url, "--inspect-timeout", "1") as exporter:
-
-            def succeeded() -> dict[str, float]:
-                return {
-                    dict(labels)["task"]: number
-                    for (name, labels), number in samples(exporter.scrape()).items()
-                    if name == "celery_task_succeeded_total" and number
-                }
-
-            assert wait_until(succeeded, 20) == {"work.sleep": 1}
-        assert worker.popen.poll() is None
-
-
 def test_ready_and_the_page_say_what_the_doctor_would(valkey: Redis) -> None:
     with (
         servers.exporter("--broker-url", valkey.url, "--inspect-timeout", "1") as exporter,

@@ -36,10 +36,8 @@ def look_around(settings: Settings, seconds: float, *, wake: bool) -> ChannelFac
     pool that is busy is, though it answers nothing. What a user's ACL does not allow is left out.
     Raises ExporterError.
     """
-    ssl: Any = dict(settings.broker_ssl_options)
-    enabled = bool(ssl and ssl.pop("enabled", True))
     urls = [url for url in (settings.broker_url or "").split(";") if url]
-    servers = RedisServers(urls, settings.broker_transport_options, (ssl or enabled) or None)
+    servers = RedisServers(urls, settings.broker_transport_options, settings.broker_tls)
     ours = naming(
         settings.broker_transport_options, servers.targets[0]["db"], settings.event_exchange
     )

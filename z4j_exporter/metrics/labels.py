@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from z4j_exporter.errors import ConfigError
+from z4j_exporter.patterns import compile_pattern
 
 #: Where everything beyond the cap on series goes.
 OVERFLOW = "__overflow__"
@@ -27,20 +28,6 @@ def clean(value: str) -> str:
 def escape(value: str) -> str:
     """Escape a label value for the text formats."""
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def compile_pattern(pattern: str, option: str) -> re.Pattern[str]:
-    """Compile a user's regular expression; it must match the whole value, as in Prometheus.
-
-    Raises ConfigError that names the option.
-    """
-    try:
-        return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ConfigError(
-            f"{option}: {pattern[:_SHOWN]!r} is not a regular expression: {error}",
-            hint="Python's syntax; the pattern must match the whole value.",
-        ) from None
 
 
 class TaskLabel:

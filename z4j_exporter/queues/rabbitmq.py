@@ -111,10 +111,7 @@ def _endpoints(settings: Settings) -> list[Endpoint]:
     urls = [url for url in (settings.broker_url or "").split(";") if url]
     if not urls:
         raise BrokerUrlError("no broker URL was given")
-    options = dict(settings.broker_ssl_options)
-    # As for the events: ``enabled=true`` alone asks for TLS with nothing special.
-    enabled = bool(options.pop("enabled", bool(options)))
-    return [parse_endpoint(url, options or enabled) for url in urls]
+    return [parse_endpoint(url, settings.broker_tls) for url in urls]
 
 
 def _addresses(settings: Settings, endpoints: Sequence[Endpoint]) -> tuple[ManagementAddress, ...]:

@@ -72,7 +72,7 @@ class RedisQueues:
     ) -> None:
         options = settings.broker_transport_options
         urls = [url for url in (settings.broker_url or "").split(";") if url]
-        self._servers = RedisServers(urls, options, _ssl(settings))
+        self._servers = RedisServers(urls, options, settings.broker_tls)
         self._steps = _priority_steps(options)
         self._separator = str(options.get("sep") or DEFAULT_SEPARATOR)
         self._prefix = str(options.get("global_keyprefix") or "")
@@ -212,15 +212,6 @@ def _oldest(heads: list[Head], now: float) -> dict[str, Any]:
         return {}
     age = max(0.0, now - min(times)) if times else None
     return {"oldest_age_seconds": age, "oldest_task_ids": ids}
-
-
-def _ssl(settings: Settings) -> dict[str, Any] | bool | None:
-    """Return TLS options; ``enabled=true`` alone asks for TLS with nothing special."""
-    options = dict(settings.broker_ssl_options)
-    if not options:
-        return None
-    enabled = options.pop("enabled", True)
-    return options or bool(enabled)
 
 
 def _priority_steps(options: Mapping[str, Any]) -> tuple[int, ...]:

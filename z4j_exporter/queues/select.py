@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Final
 
 from z4j_exporter.config import Settings
-from z4j_exporter.errors import ConfigError
+from z4j_exporter.patterns import compile_pattern
 from z4j_exporter.track.cluster import Cluster
 
 #: Seconds after which a queue is forgotten that nobody configured, sent to, consumed or bound,
@@ -22,8 +22,6 @@ _MAILBOX: Final = re.compile(r"(?:.*\.)?(?:reply\.)?celery\.pidbox", re.DOTALL)
 _REPLIES: Final = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|amq\.gen-.*", re.IGNORECASE | re.DOTALL
 )
-#: Characters of a user's pattern that a message repeats.
-_SHOWN: Final = 80
 
 
 class Origin(IntEnum):
@@ -57,8 +55,8 @@ class QueueFilter:
     def __init__(self, settings: Settings) -> None:
         self.configured = frozenset(settings.queues)
         self._events = settings.event_queue_prefix
-        self._allow = [_compile(p, "--queue-allow") for p in settings.queue_allow]
-        self._deny = [_compile(p, "--queue-deny") for p in settings.queue_deny]
+        self._allow = [compile_pattern(p, "--queue-allow") for p in settings.queue_allow]
+        self._deny = [compile_pattern(p, "--queue-deny") for p in settings.queue_deny]
 
     def admits(self, name: str) -> bool:
         """Return whether a queue of this name may be watched."""
@@ -161,13 +159,3 @@ def _encodable(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _compile(pattern: str, option: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ConfigError(
-            f"{option}: {pattern[:_SHOWN]!r} is not a regular expression: {error}",
-            hint="Python's syntax; the pattern must match the whole name.",
-        ) from None

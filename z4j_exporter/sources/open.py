@@ -1,7 +1,6 @@
 """Chooses the source that the settings ask for."""
 
 from collections.abc import Callable
-from typing import Any
 
 from z4j_exporter.config import Settings
 from z4j_exporter.errors import ConfigError
@@ -34,7 +33,7 @@ def _redis(settings: Settings, url: str) -> Source:
         [single for single in url.split(";") if single],
         event_exchange=settings.event_exchange,
         transport_options=settings.broker_transport_options,
-        ssl_options=_ssl(settings),
+        ssl_options=settings.broker_tls,
     )
 
 
@@ -47,7 +46,7 @@ def _amqp(settings: Settings, url: str) -> Source:
         queue_expires_seconds=settings.event_queue_expires,
         exclusive=settings.event_queue_exclusive,
         durable=settings.event_queue_durable,
-        ssl=_ssl(settings),
+        ssl=settings.broker_tls,
         max_message_bytes=settings.max_message_bytes,
     )
 
@@ -56,21 +55,12 @@ def _kombu(settings: Settings, url: str) -> Source:
     return KombuSource(
         url,
         transport_options=settings.broker_transport_options,
-        ssl=_ssl(settings),
+        ssl=settings.broker_tls,
         event_exchange=settings.event_exchange,
         event_queue_prefix=settings.event_queue_prefix,
         queue_ttl_seconds=settings.event_queue_ttl,
         queue_expires_seconds=settings.event_queue_expires,
     )
-
-
-def _ssl(settings: Settings) -> dict[str, Any] | bool | None:
-    """Return TLS options; ``enabled=true`` alone asks for TLS with nothing special."""
-    options = dict(settings.broker_ssl_options)
-    if not options:
-        return None
-    enabled = options.pop("enabled", True)
-    return options or bool(enabled)
 
 
 _BY_KIND: dict[str, Callable[[Settings, str], Source]] = {

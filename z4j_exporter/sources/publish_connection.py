@@ -68,9 +68,7 @@ def release(connection: Any) -> None:
 def _arguments(settings: Settings, url: str) -> Iterator[dict[str, Any]]:
     """Yield what kombu's Connection takes, for each broker of a failover list."""
     options = dict(settings.broker_transport_options)
-    given = dict(settings.broker_ssl_options)
-    enabled = bool(given and given.pop("enabled", True))
-    tls: Mapping[str, Any] | bool | None = given if given and enabled else enabled or None
+    tls = settings.broker_tls
     common = {"transport_options": options, "connect_timeout": CONNECT_TIMEOUT_SECONDS}
     kind = check_transport(url)
     singles = [single for single in url.split(";") if single]
