@@ -7,8 +7,8 @@ class ExporterError(Exception):
     ``message`` says what was wrong, ``hint`` what to do about it. Neither may hold a secret.
     """
 
-    #: The process's exit code when this error ends it. 1 is left to unforeseen errors and
-    #: 2 to click's own usage errors.
+    #: The process's exit code when this error ends it. 1 is left to unforeseen errors, 2 to
+    #: click's own usage errors, 10 and 11 to the doctor's verdicts.
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
