@@ -75,6 +75,8 @@ class Background:
             )
         self._polls: list[QueuePoll] = []
         self._stopping = threading.Event()
+        # Nothing is wrong with an installation that is a file.
+        self._examine = settings.recording is None
         self._checkup = threading.Thread(target=self._check, name="checkup", daemon=True)
         #: What the last check-up found; replaced, never changed.
         self.findings: tuple[Finding, ...] = ()
@@ -95,7 +97,8 @@ class Background:
             self._poller.start()
         if self._fleet is not None:
             self._fleet.start()
-        self._checkup.start()
+        if self._examine:
+            self._checkup.start()
 
     def source_connected(self) -> None:
         """Ask workers what they hold: what began before, or in a gap, is known to them alone."""
@@ -109,7 +112,8 @@ class Background:
             self._fleet.stop()
         if self._poller is not None:
             self._poller.stop(timeout_seconds)
-        self._checkup.join(timeout_seconds)
+        if self._checkup.is_alive():
+            self._checkup.join(timeout_seconds)
 
     # -- between the threads -------------------------------------------------------------------
 
