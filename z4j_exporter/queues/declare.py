@@ -4,36 +4,21 @@ Nothing else can be asked that way, and only queues whose names are known. A pas
 changes nothing; the broker closes the channel when the queue is not there.
 """
 
-import contextlib
-import socket
-import struct
 import time
 from collections.abc import Collection, Sequence
 from typing import Final
 
 import amqp
-from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, NotFound
+from amqp.exceptions import AccessRefused, NotAllowed, NotFound
 
 from z4j_exporter.queues.base import QueuePollError
 from z4j_exporter.queues.model import QueueReading
+from z4j_exporter.sources.amqp_open import AMQP_FAILURES, discard, open_connection
 from z4j_exporter.sources.amqp_url import Endpoint
 from z4j_exporter.sources.socket_input import printable
 
 #: Queues asked for in one look; the others have their turn in the next.
 MAX_PROBES: Final = 1000
-
-#: What py-amqp lets through when the broker refuses (AMQPError), the network fails (OSError), or
-#: the answer is not AMQP (the others; MemoryError: it takes "HTTP" for a frame of 1.3 GB).
-_FAILURES: Final = (
-    AMQPError,
-    OSError,
-    LookupError,
-    AttributeError,
-    ValueError,
-    TypeError,
-    MemoryError,
-    struct.error,
-)
 
 
 class DeclareReader:
@@ -68,7 +53,7 @@ class DeclareReader:
         """See QueueReader.close."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            _discard(connection)
+            discard(connection)
 
     def _read(self, names: Collection[str], deadline: float) -> list[QueueReading]:
         connection = self._connection = self._connection or self._connect(deadline)
@@ -87,7 +72,7 @@ class DeclareReader:
                 break
             try:
                 reading = _probe(connection, name, deadline - began)
-            except _FAILURES as error:
+            except AMQP_FAILURES as error:
                 raise QueuePollError(_explain(error, self._endpoints)) from None
             slowest = max(slowest, time.monotonic() - began)
             if reading is None:
@@ -106,7 +91,7 @@ class DeclareReader:
                 continue
             try:
                 return _open(endpoint, min(left, endpoint.connect_timeout_seconds))
-            except _FAILURES as error:
+            except AMQP_FAILURES as error:
                 failures.append(_explain(error, (endpoint,)))
         raise QueuePollError("; ".join(failures))
 
@@ -136,34 +121,12 @@ def _fits(name: str) -> bool:
 
 
 def _open(endpoint: Endpoint, timeout_seconds: float) -> amqp.Connection:
-    settings = {}
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # py-amqp's default of one second drops connections in a slow network.
-        settings[socket.TCP_USER_TIMEOUT] = 20_000
-    connection = amqp.Connection(
-        host=endpoint.address,
-        userid=endpoint.user,
-        password=endpoint.password,
-        login_method=endpoint.login_method,
-        virtual_host=endpoint.vhost,
-        ssl=dict(endpoint.tls) if endpoint.tls else False,
-        connect_timeout=timeout_seconds,
-        # Nobody would send heartbeats between the looks.
-        heartbeat=0,
-        client_properties={"product": "z4j-exporter", "connection_name": "z4j-exporter queues"},
-        socket_settings=settings,
+    return open_connection(
+        endpoint,
+        name="z4j-exporter queues",
+        timeout_seconds=timeout_seconds,
+        heartbeat_seconds=0,  # nobody would send them between the looks
     )
-    try:
-        connection.connect()
-    except _FAILURES:
-        _discard(connection)
-        raise
-    return connection
-
-
-def _discard(connection: amqp.Connection) -> None:
-    with contextlib.suppress(*_FAILURES):
-        connection.collect()
 
 
 def _explain(error: Exception, endpoints: Sequence[Endpoint]) -> str:

@@ -3,20 +3,18 @@
 py-amqp connects, logs in, declares and subscribes; then AmqpSession reads the socket.
 """
 
-import contextlib
-import socket
 import ssl
-import struct
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import amqp
-from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, PreconditionFailed
+from amqp.exceptions import AccessRefused, NotAllowed, PreconditionFailed
 
 from z4j_exporter.errors import BrokerUrlError, ConfigError, SourceLostError
 from z4j_exporter.events.decode import DEFAULT_MAX_MESSAGE_BYTES
 from z4j_exporter.sources.amqp_frames import FrameParser
+from z4j_exporter.sources.amqp_open import AMQP_FAILURES, discard, open_connection
 from z4j_exporter.sources.amqp_session import AmqpSession
 from z4j_exporter.sources.amqp_url import Endpoint, parse_endpoint
 from z4j_exporter.sources.base import Session, Source
@@ -106,8 +104,8 @@ class AmqpSource(Source):
             # py-amqp waits without limit for answers after the handshake.
             connection.sock.settimeout(endpoint.connect_timeout_seconds)
             channel_id = self._subscribe(connection)
-        except _FAILURES as error:
-            _discard(connection)
+        except AMQP_FAILURES as error:
+            discard(connection)
             raise _explain(error, endpoint, subscribing=True) from None
         parser = FrameParser(
             channel=channel_id,
@@ -144,53 +142,16 @@ class AmqpSource(Source):
         return f"{self._queue_prefix}.{uuid.uuid4()}"
 
 
-#: What py-amqp lets through when the broker refuses (AMQPError), the network fails (OSError), the
-#: connection is cut in the middle of an answer, or the answer is not AMQP (the others;
-#: MemoryError: it takes the beginning of "HTTP/1.1" for a frame of 1.3 GB).
-_FAILURES: Final = (
-    AMQPError,
-    OSError,
-    LookupError,
-    AttributeError,
-    ValueError,
-    TypeError,
-    MemoryError,
-    struct.error,
-)
-
-
 def _open(endpoint: Endpoint) -> amqp.Connection:
-    connection = amqp.Connection(
-        host=endpoint.address,
-        userid=endpoint.user,
-        password=endpoint.password,
-        login_method=endpoint.login_method,
-        virtual_host=endpoint.vhost,
-        ssl=dict(endpoint.tls) if endpoint.tls else False,
-        connect_timeout=endpoint.connect_timeout_seconds,
-        heartbeat=endpoint.heartbeat_seconds,
-        client_properties={"product": "z4j-exporter", "connection_name": "z4j-exporter"},
-        socket_settings=_socket_settings(endpoint),
-    )
     try:
-        connection.connect()
-    except _FAILURES as error:
-        _discard(connection)
+        return open_connection(
+            endpoint,
+            name="z4j-exporter",
+            timeout_seconds=endpoint.connect_timeout_seconds,
+            heartbeat_seconds=endpoint.heartbeat_seconds,
+        )
+    except AMQP_FAILURES as error:
         raise _explain(error, endpoint, subscribing=False) from None
-    return connection
-
-
-def _socket_settings(endpoint: Endpoint) -> dict[int, int]:
-    # py-amqp's default drops a connection whose heartbeat is not acknowledged within a second
-    # (amqp/transport.py); a network may be slower than that without being dead.
-    if not hasattr(socket, "TCP_USER_TIMEOUT"):
-        return {}
-    return {socket.TCP_USER_TIMEOUT: 2000 * endpoint.heartbeat_seconds}
-
-
-def _discard(connection: amqp.Connection) -> None:
-    with contextlib.suppress(*_FAILURES):
-        connection.collect()
 
 
 def _explain(error: Exception, endpoint: Endpoint, *, subscribing: bool) -> SourceLostError:
