@@ -8,17 +8,21 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.process import wait_until
+from z4j_exporter.config import Settings
 from z4j_exporter.pipeline import reader as reader_module
-from z4j_exporter.pipeline.buffer import DEFAULT_BUFFER_BYTES, Buffer
+from z4j_exporter.pipeline.buffer import Buffer
 from z4j_exporter.pipeline.reader import Reader
 from z4j_exporter.sources.base import Source
+
+#: What the exporter takes unless told otherwise.
+_BUFFER_BYTES = Settings().buffer_bytes
 
 
 class Reading:
     """Use as a context manager: the reader runs inside. ``keep=False`` only counts messages."""
 
     def __init__(
-        self, source: Source, *, buffer_bytes: int = DEFAULT_BUFFER_BYTES, keep: bool = True
+        self, source: Source, *, buffer_bytes: int = _BUFFER_BYTES, keep: bool = True
     ) -> None:
         self.buffer = Buffer(buffer_bytes, monotonic=time.monotonic, wall=time.time)
         self.reader = Reader(source, self.buffer)

@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 from z4j_exporter.events.message import Message
 
-#: Bytes. A burst of more than 500 000 events; nothing is allocated before it is needed.
-DEFAULT_BUFFER_BYTES = 384 * 1024 * 1024
 #: Bytes that an item costs beyond its payload: the objects around it.
 ITEM_OVERHEAD_BYTES = 64
 

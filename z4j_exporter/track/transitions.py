@@ -8,6 +8,8 @@ from msgspec import Struct
 #: Label value for a task whose name never came (the exporter joined late, or events were lost).
 UNKNOWN_TASK = "unknown"
 
+#: ``lost`` and ``unseen`` are the tracker's own conclusions: the worker died (or no end came for
+#: too long), and the worker says that it runs nothing.
 TaskKind = Literal[
     "sent",
     "received",
@@ -21,21 +23,6 @@ TaskKind = Literal[
     "lost",
     "unseen",
 ]
-#: Every kind of task transition. ``lost`` and ``unseen`` are the tracker's own conclusions:
-#: the worker died (or no end came for too long), and the worker says that it runs nothing.
-TASK_KINDS: tuple[TaskKind, ...] = (
-    "sent",
-    "received",
-    "started",
-    "succeeded",
-    "failed",
-    "retried",
-    "rejected",
-    "revoked",
-    "cancelled",
-    "lost",
-    "unseen",
-)
 
 
 class TaskTransition(Struct, gc=False, kw_only=True):
