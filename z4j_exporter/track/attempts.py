@@ -26,6 +26,35 @@ class Claim(Struct, frozen=True, gc=False):
     gone_at: float | None = None
 
 
+class Notes(Struct, gc=False):
+    """What only those who follow attempts (spans) want to know of one; see observer.py.
+
+    ``exception`` and ``traceback`` are as the event had them, cut to MAX_EXCEPTION and
+    MAX_TRACEBACK characters: they may hold secrets.
+    """
+
+    #: Full nodename and process of the client that sent it.
+    client: str | None = None
+    client_pid: int | None = None
+    #: Process of the worker's event dispatcher: the parent's, not the pool child's.
+    worker_pid: int | None = None
+    #: ISO 8601, as sent.
+    expires: str | None = None
+    exception: str | None = None
+    traceback: str | None = None
+    #: What the transition that closed it said: exception class, revoked, expired, worker_lost, …
+    detail: str = ""
+    #: The observer's own: which of the deliveries with the same number of retries it is, and
+    #: whether it is done with it.
+    ordinal: int = -1
+    settled: bool = False
+
+
+#: Characters kept of an exception's repr and, from its end, of a traceback.
+MAX_EXCEPTION = 4_000
+MAX_TRACEBACK = 16_000
+
+
 class Attempt(Struct, gc=False):
     """One delivery of a task to a worker. Times are the sender's clock, epoch seconds.
 
@@ -45,6 +74,8 @@ class Attempt(Struct, gc=False):
     end: str | None = None
     #: Counts only until a worker's event tells more: see `claimed`.
     claim: Claim | None = None
+    #: None unless someone follows attempts.
+    notes: Notes | None = None
 
     def claimed(self) -> Claim | None:
         """Return what a worker claims of it, as long as no event of a worker told anything."""

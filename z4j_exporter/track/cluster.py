@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from z4j_exporter.config import Settings
 from z4j_exporter.events.model import KNOWN_EVENT_TYPES, Event
 from z4j_exporter.track.conclusions import DEFAULT_GIVE_UP_SECONDS
+from z4j_exporter.track.observer import Observer
 from z4j_exporter.track.prime import Held
 from z4j_exporter.track.table import DEFAULT_MAX_TASKS, Task
 from z4j_exporter.track.tasks import TaskTracker
@@ -26,7 +27,7 @@ class Cluster:
     """Tasks and workers of one Celery installation, as its events tell.
 
     Deterministic: the same events with the same times give the same transitions. Not safe for
-    use by several threads: the applier owns it.
+    use by several threads: the applier owns it. ``observer`` follows attempts, for spans.
     """
 
     def __init__(
@@ -38,8 +39,12 @@ class Cluster:
         worker_timeout_seconds: float = DEFAULT_WORKER_TIMEOUT_SECONDS,
         worker_forget_seconds: float = DEFAULT_WORKER_FORGET_SECONDS,
         max_workers: int = DEFAULT_MAX_WORKERS,
+        observer: Observer | None = None,
     ) -> None:
-        self.tasks = TaskTracker(emit, max_tasks=max_tasks, give_up_seconds=give_up_seconds)
+        self.tasks = TaskTracker(
+            emit, max_tasks=max_tasks, give_up_seconds=give_up_seconds, observer=observer
+        )
+        self._observer = observer
         self.workers = WorkerTracker(
             emit,
             on_gone=self.tasks.conclusions.lose_worker,
@@ -77,6 +82,8 @@ class Cluster:
         self.tasks.tick(now)
         if connected:
             self.workers.tick(now)
+        if self._observer is not None:
+            self._observer.tick(now)
 
     def resume(self, now: float) -> None:
         """Note that the source is connected again."""
@@ -96,6 +103,8 @@ class Cluster:
     def flush(self) -> None:
         """Tell all that is still held back: the end."""
         self.tasks.flush()
+        if self._observer is not None:
+            self._observer.flush()
 
     def task(self, uuid: str) -> Task | None:
         """Return what is known of a task."""
@@ -106,7 +115,7 @@ class Cluster:
         return self.workers.get(name)
 
 
-def make_cluster(settings: Settings, emit: Emit) -> Cluster:
+def make_cluster(settings: Settings, emit: Emit, observer: Observer | None = None) -> Cluster:
     """Return the tracker that the settings ask for."""
     return Cluster(
         emit,
@@ -114,4 +123,5 @@ def make_cluster(settings: Settings, emit: Emit) -> Cluster:
         give_up_seconds=settings.task_give_up_seconds,
         worker_timeout_seconds=settings.worker_timeout,
         worker_forget_seconds=settings.purge_offline_worker_metrics,
+        observer=observer,
     )

@@ -8,6 +8,7 @@ would decide under which labels a task is counted.
 from collections import deque
 
 from z4j_exporter.track.attempts import Attempt
+from z4j_exporter.track.observer import Observer
 from z4j_exporter.track.routes import Routes
 from z4j_exporter.track.table import Task
 from z4j_exporter.track.transitions import UNKNOWN_TASK, Emit, TaskTransition
@@ -19,8 +20,9 @@ RESOLVE_SECONDS = 2.0
 class Naming:
     """Fills name and queue in and hands transitions on, in each task's own order."""
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, observer: Observer | None = None) -> None:
         self._emit = emit
+        self._observer = observer
         self._held: deque[tuple[float, Task]] = deque()
         self.routes = Routes()
 
@@ -33,6 +35,8 @@ class Naming:
                 self.release(task)
             step.name = name
             step.queue = queue or self.routes.only_queue(name)
+            if self._observer is not None:
+                self._observer.observe(task, attempt, step)
             self._emit(step)
         elif task.held is None:
             task.held = [(step, attempt)]
@@ -55,6 +59,8 @@ class Naming:
         for step, attempt in held or ():
             step.name = attempt.name or task.name or UNKNOWN_TASK
             step.queue = attempt.queue or task.queue or self.routes.only_queue(step.name)
+            if self._observer is not None:
+                self._observer.observe(task, attempt, step)
             self._emit(step)
 
     def tick(self, now: float) -> None:

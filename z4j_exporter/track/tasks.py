@@ -10,6 +10,7 @@ from z4j_exporter.track.conclusions import (
 )
 from z4j_exporter.track.exceptions import exception_class
 from z4j_exporter.track.naming import Naming
+from z4j_exporter.track.observer import Observer, note
 from z4j_exporter.track.prime import Priming
 from z4j_exporter.track.table import DEFAULT_MAX_TASKS, Task, TaskTable
 from z4j_exporter.track.transitions import Emit, TaskKind, TaskTransition
@@ -35,8 +36,10 @@ class TaskTracker:
         *,
         max_tasks: int = DEFAULT_MAX_TASKS,
         give_up_seconds: float = DEFAULT_GIVE_UP_SECONDS,
+        observer: Observer | None = None,
     ) -> None:
-        self._naming = Naming(emit)
+        self._naming = Naming(emit, observer)
+        self._noting = observer is not None
         # One copy of each name, as sys.intern keeps it; but what CPython 3.12 interns stays for
         # ever, and names come from the wire.
         self._names: dict[str, str] = {}
@@ -89,6 +92,8 @@ class TaskTracker:
         if event.eta is not None:
             attempt.eta = match.epoch(event.eta)
         self._learn(task, event, attempt)
+        if self._noting:
+            note(attempt, event)
         step = TaskTransition(
             kind="sent", uuid=task.uuid, worker=event.hostname, timestamp=timestamp
         )
@@ -127,6 +132,8 @@ class TaskTracker:
         if event.eta is not None and attempt.eta is None:
             attempt.eta = match.epoch(event.eta)
         self._learn(task, event, attempt)
+        if self._noting:
+            note(attempt, event)
         step = TaskTransition(kind="received", uuid=task.uuid, worker=worker, timestamp=timestamp)
         if attempt.started is not None:
             step.prefetch_wait = _wait(timestamp, attempt.eta, attempt.started)
@@ -151,6 +158,8 @@ class TaskTracker:
             self.late += attempt.ended is not None
         attempt.worker = worker
         attempt.started = timestamp
+        if self._noting:
+            note(attempt, event)
         step = TaskTransition(kind="started", uuid=task.uuid, worker=worker, timestamp=timestamp)
         if attempt.received is not None:
             step.prefetch_wait = _wait(attempt.received, attempt.eta, timestamp)
@@ -166,6 +175,8 @@ class TaskTracker:
         if closed is None:
             return
         task, attempt, _ = closed
+        if self._noting:
+            note(attempt, event)
         step = TaskTransition(
             kind="retried",
             uuid=task.uuid,
@@ -182,6 +193,8 @@ class TaskTracker:
         if closed is None:
             return
         task, attempt, repeat = closed
+        if self._noting:
+            note(attempt, event)
         step = TaskTransition(
             kind=kind,
             uuid=task.uuid,

@@ -25,6 +25,13 @@ TaskKind = Literal[
 ]
 
 
+class TraceRef(Struct, frozen=True, gc=False):
+    """A span of a trace that is kept: what an exemplar points to. 16 and 8 bytes."""
+
+    trace_id: bytes
+    span_id: bytes
+
+
 class TaskTransition(Struct, gc=False, kw_only=True):
     """One step of one task. Never changed after it was handed out.
 
@@ -62,6 +69,8 @@ class TaskTransition(Struct, gc=False, kw_only=True):
     attempts: int | None = None
     #: Outcome that ``end_to_end`` and ``attempts`` belong to.
     outcome: str = ""
+    #: The span of this attempt, if its trace is kept (set by the observer).
+    trace: TraceRef | None = None
 
 
 class WorkerTransition(Struct, gc=False, kw_only=True):

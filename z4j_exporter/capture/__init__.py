@@ -1,0 +1,1 @@
+"""The optional hook in the application; imports nothing else of the package."""

@@ -1,0 +1,1 @@
+"""Spans made after the fact, from what the tracker knows of attempts."""
