@@ -1,7 +1,7 @@
 """The settings of traces and of what is pushed by OTLP; a part of Settings.
 
-Where a setting is absent, OpenTelemetry's own variable is asked (``OTEL_EXPORTER_OTLP_…``), then its
-default holds.
+Where a setting is absent, OpenTelemetry's own variable is asked (``OTEL_EXPORTER_OTLP_…``), then
+its default holds.
 """
 
 from pathlib import Path
