@@ -56,7 +56,9 @@ def test_large_texts_count() -> None:
 
 
 def test_a_span_larger_than_the_memory_is_forgotten_at_once() -> None:
-    memory = filled(RecentSpans(1000, max_bytes=10_000), spans(1, 2), spans(2, 1, text="x" * 9000))
+    memory = filled(
+        RecentSpans(1000, max_bytes=40_000), spans(1, 2), spans(2, 1, text="x" * 39_000)
+    )
     assert memory.trace(trace(2)) == []
     assert len(memory.trace(trace(1))) == 2
     assert (len(memory), memory.evicted) == (2, 1)
