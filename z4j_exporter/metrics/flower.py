@@ -56,6 +56,8 @@ _CONCLUSIONS = frozenset({"lost", "unseen"})
 #: Kinds that are there from a worker's first event of a task on: Flower's dashboard divides one
 #: by the other, and has no line for a task that never failed where there is no 0.
 _FROM_THE_START = ("succeeded", "failed")
+#: Kinds whose counters point to a span.
+_FAILURES = frozenset({"failed", "rejected", "revoked", "retried"})
 #: Seconds after which the counters of a client that sends no more go: each process of an
 #: application is a client with a nodename of its own.
 CLIENT_FORGET_SECONDS = 1800.0
@@ -123,7 +125,10 @@ class FlowerProfile:
         elif "failed" not in row.events:
             for known in _FROM_THE_START:
                 self._cell(row, known)
-        self._cell(row, kind).value += 1
+        cell = self._cell(row, kind)
+        cell.value += 1
+        if step.trace is not None and kind in _FAILURES:
+            self.store.exemplars.count(cell, step.timestamp, step.trace)
         if kind == "received":
             row.received = True
         elif kind == "started":
@@ -136,6 +141,10 @@ class FlowerProfile:
                 if row.runtime is None:
                     row.runtime = self._runtime.child(*row.labels)
                 row.runtime.observe(step.runtime)
+                if step.trace is not None:
+                    self.store.exemplars.observe(
+                        row.runtime, step.runtime, step.timestamp, step.trace
+                    )
 
     def _label(self, key: tuple[str, str]) -> tuple[str, ...]:
         name, worker = key
@@ -198,8 +207,8 @@ class FlowerProfile:
                 executing[label] = executing.get(label, 0) + (worker.active if worker.up else 0)
         times = ((row.labels, row.prefetch_time) for row in rows if row.prefetch_time is not None)
         return [
-            self._events.snapshot(floor),
-            self._runtime.snapshot(floor),
+            self._events.snapshot(floor, wall),
+            self._runtime.snapshot(floor, wall),
             _gauge(_PREFETCH_TIME, times),
             _gauge(_PREFETCHED, prefetched.items()),
             _gauge(_ONLINE, (((label,), value) for label, value in online.items())),
