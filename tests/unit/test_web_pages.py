@@ -73,7 +73,7 @@ def test_an_exposition_that_fails_is_a_plain_500_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def render(accept: str, names: list[str], scraper: str) -> tuple[str, bytes]:
-        raise ValueError("a secret detail")
+        raise ValueError(f"a secret detail of {trace_id}")
 
     stats = WebStats()
     status, _, body = get(pages(render), "/metrics", stats=stats)
@@ -297,7 +297,7 @@ def test_traces_that_cannot_be_rendered_are_a_500_and_logged(
 ) -> None:
     class Broken(Remembered):
         def otlp_json(self, trace_id: str) -> bytes | None:
-            raise ValueError("a secret detail")
+            raise ValueError(f"a secret detail of {trace_id}")
 
     status, _, body = traced(Broken(), "/traces/0b1e7a3c")
     assert (status, body) == (500, b"The traces could not be rendered; the log says why.\n")
