@@ -9,7 +9,7 @@ from prometheus_client import PROCESS_COLLECTOR
 
 from z4j_exporter import __version__
 from z4j_exporter.events.decode import REFUSAL_REASONS
-from z4j_exporter.metrics import catalogue as c
+from z4j_exporter.metrics.catalogue import exporter as c
 from z4j_exporter.metrics.store import Cells, Family, FamilySnapshot, Store, label_text
 from z4j_exporter.metrics.store import HistogramCell as Lag
 

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from z4j_exporter.metrics.base import LabelRules
-from z4j_exporter.metrics.catalogue import with_buckets
 from z4j_exporter.metrics.labels import OVERFLOW
 from z4j_exporter.metrics.living import LivingWorkers
 from z4j_exporter.metrics.rows import Rows
@@ -19,6 +18,7 @@ from z4j_exporter.metrics.store import (
     HistogramCell,
     Store,
     label_text,
+    with_buckets,
 )
 from z4j_exporter.track.cluster import Cluster
 from z4j_exporter.track.table import Task

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from z4j_exporter.metrics import catalogue as c
 from z4j_exporter.metrics.base import LabelRules
+from z4j_exporter.metrics.catalogue import tasks as c
+from z4j_exporter.metrics.catalogue.workers import WORKER_FAMILIES
 from z4j_exporter.metrics.labels import OVERFLOW, clean
 from z4j_exporter.metrics.living import LivingWorkers
 from z4j_exporter.metrics.rows import Rows
@@ -16,6 +17,7 @@ from z4j_exporter.metrics.store import (
     HistogramCell,
     Store,
     label_text,
+    with_buckets,
 )
 from z4j_exporter.metrics.workers import WorkerMetrics
 from z4j_exporter.track.cluster import Cluster
@@ -92,7 +94,7 @@ class NativeProfile:
         buckets = buckets or {}
 
         def declared(family: Family) -> Family:
-            family = c.with_buckets(family, buckets.get(family.name))
+            family = with_buckets(family, buckets.get(family.name))
             return c.with_worker(family) if task_worker_label else family
 
         self._plain: dict[str, Cells[CounterCell]] = {
@@ -259,7 +261,7 @@ class NativeProfile:
             *(cells.family for cells in self._histograms),
             self._in_progress,
             self._oldest,
-            *c.WORKER_FAMILIES,
+            *WORKER_FAMILIES,
         ]
 
     def _progress(self, cluster: Cluster, wall: float) -> list[FamilySnapshot]:

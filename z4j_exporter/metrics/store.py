@@ -9,7 +9,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
 from z4j_exporter.metrics.exemplars import Exemplar, Exemplars, current
@@ -21,7 +21,7 @@ DEFAULT_MAX_SERIES = 10_000
 #: hostile event must not make the sum infinite, which it would stay for ever.
 MAX_OBSERVED = 1e9
 #: Labels whose values this program chooses from a short list: they cannot overflow.
-FIXED_LABELS = frozenset({"outcome", "reason", "requeued", "state", "type", "period"})
+FIXED_LABELS = frozenset({"outcome", "reason", "requeued", "state", "type", "period", "signal"})
 #: Labels that say what was left out, where a family has one of them.
 _OVERFLOWING = ("task", "name")
 
@@ -39,6 +39,15 @@ class Family:
     buckets: tuple[float, ...] = ()
     #: Labels, beside FIXED_LABELS, whose values are not from the wire: a user's static labels.
     fixed: frozenset[str] = frozenset()
+    #: What one of it is, in the singular, where it counts something: ``task``, ``message``.
+    counts: str = ""
+    #: A counter that a worker or the broker keeps: it began before this process did.
+    elsewhere: bool = False
+
+
+def with_buckets(family: Family, buckets: tuple[float, ...] | None) -> Family:
+    """Return a histogram family with other buckets, if any are given."""
+    return family if buckets is None else replace(family, buckets=buckets)
 
 
 class CounterCell:
