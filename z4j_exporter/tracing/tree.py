@@ -61,7 +61,7 @@ def forest(spans: Iterable[Span]) -> list[Node]:
             node.missing_parent = span.parent_id
             roots.append(node)
     opened = list(_open_loops(nodes, roots))
-    return sorted(roots + opened, key=lambda node: _order(node.span)) if opened else roots
+    return sorted(roots + opened, key=by_time) if opened else roots
 
 
 def walk(roots: Iterable[Node]) -> Iterator[Row]:
@@ -133,6 +133,11 @@ def human(nanoseconds: int) -> str:
     return f"{days} d {hours:02} h"
 
 
+def by_time(node: Node) -> tuple[int, int, int, str, bytes]:
+    """Return what siblings are sorted by."""
+    return _order(node.span)
+
+
 def _order(span: Span) -> tuple[int, int, int, str, bytes]:
     return span.start_ns, _KIND_RANK.get(span.kind, 4), span.end_ns, span.name, span.span_id
 
@@ -146,7 +151,7 @@ def _open_loops(nodes: dict[tuple[bytes, bytes], Node], roots: list[Node]) -> It
         if id(node) in reached:
             continue
         loop = _loop_above(node, nodes)
-        root = min(loop, key=lambda member: _order(member.span))
+        root = min(loop, key=by_time)
         _parent(root, nodes).children.remove(root)
         root.loop = True
         reached.update(id(row.node) for row in walk([root]))
