@@ -25,7 +25,13 @@ from z4j_exporter.track.table import Task
 from z4j_exporter.track.transitions import UNKNOWN_TASK, Transition, WorkerTransition
 
 _PAIR = ("task", "worker")
-_EVENTS = Family("flower_events_total", "counter", "Number of events", ("task", "type", "worker"))
+_EVENTS = Family(
+    "flower_events_total",
+    "counter",
+    "Number of events",
+    ("task", "type", "worker"),
+    counts="event",
+)
 _RUNTIME = Family(
     "flower_task_runtime_seconds", "histogram", "Task runtime", _PAIR, "seconds",
     (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
@@ -42,6 +48,7 @@ _PREFETCHED = Family(
     "gauge",
     "Number of tasks of given type prefetched at a worker",
     _PAIR,
+    counts="task",
 )
 _ONLINE = Family("flower_worker_online", "gauge", "Worker online status", ("worker",))
 _EXECUTING = Family(
@@ -49,6 +56,7 @@ _EXECUTING = Family(
     "gauge",
     "Number of tasks currently executing at a worker",
     ("worker",),
+    counts="task",
 )
 _FAMILIES = (_EVENTS, _RUNTIME, _PREFETCH_TIME, _PREFETCHED, _ONLINE, _EXECUTING)
 #: The tracker's conclusions, which no event stands behind.

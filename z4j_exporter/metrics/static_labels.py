@@ -16,7 +16,8 @@ class Declare:
     def __call__(self, name: str, kind: str, text: str, *labels: str) -> Family:
         """Return the declaration of one family."""
         names = tuple(sorted((*labels, *self._static)))
-        return Family(self._prefix + name, kind, text, names, fixed=self._static)  # type: ignore[arg-type]  # the callers' literals
+        counts = "event" if kind == "counter" else ""
+        return Family(self._prefix + name, kind, text, names, fixed=self._static, counts=counts)  # type: ignore[arg-type]  # the callers' literals
 
 
 def check_static(static: Mapping[str, str], taken: Collection[str]) -> None:

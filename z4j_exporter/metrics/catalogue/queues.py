@@ -8,9 +8,14 @@ QUEUE_MESSAGES = Family(
     "gauge",
     "Messages on the broker: ready, or unacked (a worker has them); ready by priority on Redis.",
     (*_QUEUE, "state", "priority"),
+    counts="message",
 )
 QUEUE_CONSUMERS = Family(
-    "celery_queue_consumers", "gauge", "Consumers that the broker sees (RabbitMQ).", _QUEUE
+    "celery_queue_consumers",
+    "gauge",
+    "Consumers that the broker sees (RabbitMQ).",
+    _QUEUE,
+    counts="consumer",
 )
 QUEUE_OLDEST = Family(
     "celery_queue_oldest_message_age_seconds",
@@ -31,18 +36,24 @@ QUEUE_PUBLISHED = Family(
     "counter",
     "Messages published to the queue since it was declared (RabbitMQ).",
     _QUEUE,
+    counts="message",
+    elsewhere=True,
 )
 QUEUE_DELIVERED = Family(
     "celery_queue_messages_delivered_total",
     "counter",
     "Messages given to consumers since the queue was declared (RabbitMQ).",
     _QUEUE,
+    counts="message",
+    elsewhere=True,
 )
 QUEUE_ACKED = Family(
     "celery_queue_messages_acked_total",
     "counter",
     "Messages acknowledged since the queue was declared (RabbitMQ).",
     _QUEUE,
+    counts="message",
+    elsewhere=True,
 )
 QUEUE_POLL_SUCCESS = Family(
     "celery_queue_poll_success",

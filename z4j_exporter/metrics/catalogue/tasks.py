@@ -1,4 +1,4 @@
-"""The families of tasks: ``task`` and ``queue`` come first, then ``worker`` where it is asked for."""
+"""The families of tasks: ``task`` and ``queue`` first, then ``worker`` where it is asked for."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ _TASK = ("task", "queue")
 
 
 def _count(name: str, text: str, *labels: str) -> Family:
-    return Family(f"celery_task_{name}_total", "counter", text, (*_TASK, *labels))
+    return Family(f"celery_task_{name}_total", "counter", text, (*_TASK, *labels), counts="task")
 
 
 TASK_SENT = _count("sent", "task-sent events: messages published (with task_send_sent_event).")
@@ -49,13 +49,21 @@ TASK_UNSEEN = Family(
     "counter",
     "Tasks whose worker says it runs nothing, though no end came: Ignore, or a missed event.",
     _TASK,
+    counts="task",
 )
 
 
 def _histogram(
-    name: str, text: str, buckets: tuple[float, ...], *labels: str, unit: str = "seconds"
+    name: str,
+    text: str,
+    buckets: tuple[float, ...],
+    *labels: str,
+    unit: str = "seconds",
+    counts: str = "",
 ) -> Family:
-    return Family(f"celery_task_{name}", "histogram", text, (*_TASK, *labels), unit, buckets)
+    return Family(
+        f"celery_task_{name}", "histogram", text, (*_TASK, *labels), unit, buckets, counts=counts
+    )
 
 
 TASK_RUNTIME = _histogram(
@@ -78,13 +86,19 @@ TASK_END_TO_END = _histogram(
     "outcome",
 )
 TASK_ATTEMPTS = _histogram(
-    "attempts", "Attempts used when the task ended.", ATTEMPT_BUCKETS, "outcome", unit=""
+    "attempts",
+    "Attempts used when the task ended.",
+    ATTEMPT_BUCKETS,
+    "outcome",
+    unit="",
+    counts="attempt",
 )
 TASKS_IN_PROGRESS = Family(
     "celery_tasks_in_progress",
     "gauge",
     "Tasks that have not ended: waiting (sent), reserved (received), running (started).",
     (*_TASK, "state"),
+    counts="task",
 )
 TASK_OLDEST = Family(
     "celery_task_oldest_in_progress_seconds",

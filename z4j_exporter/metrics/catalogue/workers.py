@@ -11,6 +11,7 @@ WORKER_TASK_EVENTS = Family(
     "counter",
     "Task transitions by worker, without task names.",
     (*_WORKER, "state"),
+    counts="transition",
 )
 WORKER_LAST_HEARTBEAT = Family(
     "celery_worker_last_heartbeat_timestamp_seconds",
@@ -20,13 +21,19 @@ WORKER_LAST_HEARTBEAT = Family(
     "seconds",
 )
 WORKER_ACTIVE = Family(
-    "celery_worker_active_tasks", "gauge", "Tasks the worker says it runs.", _WORKER
+    "celery_worker_active_tasks",
+    "gauge",
+    "Tasks the worker says it runs.",
+    _WORKER,
+    counts="task",
 )
 WORKER_PROCESSED = Family(
     "celery_worker_processed_total",
     "counter",
     "Tasks the worker says it started since it was started itself.",
     _WORKER,
+    counts="task",
+    elsewhere=True,
 )
 WORKER_LOAD = Family(
     "celery_worker_load",
@@ -52,6 +59,7 @@ WORKER_MISSING = Family(
     "counter",
     "Tasks the worker says it started and that sent no task-started which arrived here.",
     _WORKER,
+    counts="event",
 )
 
 WORKER_FAMILIES = (
