@@ -108,6 +108,14 @@ def ignored(stage: Stage) -> None:
     stage.task("end.ignored").apply_async()
 
 
+@scenario(sent=1, received=1, started=1)
+def ignored_and_idle(stage: Stage) -> None:
+    # Long enough for the heartbeats to say that nothing runs any more.
+    stage.worker()
+    stage.task("end.ignored").apply_async()
+    time.sleep(15)
+
+
 @scenario(sent=1, received=2, started=2, rejected=1, succeeded=1)
 def requeued_once(stage: Stage) -> None:
     stage.worker()
