@@ -24,14 +24,13 @@ def spans(number: int, count: int, *, task: str = "", at: int = 0, text: str = "
 
 def filled(memory: RecentSpans, *traces: list[Span]) -> RecentSpans:
     for each in traces:
-        for one in each:
-            memory.add(one)
+        memory.take(each)
     return memory
 
 
 def test_the_trace_that_changed_longest_ago_goes_first_and_as_a_whole() -> None:
     memory = filled(RecentSpans(10), spans(1, 4), spans(2, 4))
-    memory.add(span(9, trace=trace(1), at=50))  # trace 1 is the newer one now
+    memory.take([span(9, trace=trace(1), at=50)])  # trace 1 is the newer one now
     filled(memory, spans(3, 2))
     assert [len(memory.trace(trace(number))) for number in (1, 2, 3)] == [5, 0, 2]
     assert (len(memory), memory.evicted) == (7, 4)
@@ -81,7 +80,7 @@ def test_found_by_trace_or_task_or_the_beginning_of_one() -> None:
     memory = RecentSpans(100)
     for number, uuid in ((1, root), (2, child)):
         attributes = (("messaging.message.id", uuid),)
-        memory.add(span(number, trace=trace_id, attributes=attributes))
+        memory.take([span(number, trace=trace_id, attributes=attributes)])
     filled(memory, spans(7, 1, task="order 7/8"))
     for wanted in (root, trace_id.hex(), trace_id.hex().upper(), child, child[:8], root[:11]):
         assert memory.find(wanted) == [trace_id], wanted
@@ -113,7 +112,7 @@ def test_a_summary_tells_of_the_first_root_and_of_the_whole() -> None:
 
 def test_latest_are_those_that_changed_last() -> None:
     memory = filled(RecentSpans(100), spans(1, 1), spans(2, 1), spans(3, 1))
-    memory.add(span(9, trace=trace(1), at=50))
+    memory.take([span(9, trace=trace(1), at=50)])
     assert [each.trace_id for each in memory.latest(2)] == [trace(1), trace(3)]
 
 

@@ -72,27 +72,12 @@ class RecentSpans:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, span: Span) -> None:
-        """Remember a span; the oldest are forgotten for it."""
-        size = _size_bytes(span)
+    def take(self, spans: Iterable[Span]) -> None:
+        """Remember spans; the oldest are forgotten for them."""
+        sized = [(span, _size_bytes(span)) for span in spans]
         with self._lock:
-            trace = self._traces.get(span.trace_id)
-            if trace is None:
-                trace = self._traces[span.trace_id] = _Trace()
-            else:
-                self._traces.move_to_end(span.trace_id)
-            trace.spans.append((span, size))
-            trace.size_bytes += size
-            self.size_bytes += size
-            self._count += 1
-            while (
-                2 * len(trace.spans) > self.max_spans + 1 or 2 * trace.size_bytes > self.max_bytes
-            ) and trace.spans:
-                self._forget_oldest_of(trace)
-            while self._count > self.max_spans or self.size_bytes > self.max_bytes:
-                self._forget_trace()
-            if not trace.spans:
-                self._traces.pop(span.trace_id, None)
+            for span, size in sized:
+                self._add(span, size)
 
     def trace(self, trace_id: bytes) -> list[Span]:
         """Return the spans of a trace, in the order they came; none if it is not known."""
@@ -111,6 +96,25 @@ class RecentSpans:
     def latest(self, count: int) -> list[Summary]:
         """Return the traces that changed last, the latest first."""
         return [summary(spans) for _, spans in self._snapshot(count)]
+
+    def _add(self, span: Span, size: int) -> None:
+        trace = self._traces.get(span.trace_id)
+        if trace is None:
+            trace = self._traces[span.trace_id] = _Trace()
+        else:
+            self._traces.move_to_end(span.trace_id)
+        trace.spans.append((span, size))
+        trace.size_bytes += size
+        self.size_bytes += size
+        self._count += 1
+        while (
+            2 * len(trace.spans) > self.max_spans + 1 or 2 * trace.size_bytes > self.max_bytes
+        ) and trace.spans:
+            self._forget_oldest_of(trace)
+        while self._count > self.max_spans or self.size_bytes > self.max_bytes:
+            self._forget_trace()
+        if not trace.spans:
+            self._traces.pop(span.trace_id, None)
 
     def _snapshot(self, count: int | None = None) -> list[tuple[bytes, list[Span]]]:
         """Return so many traces (all) with their spans, the latest first."""
