@@ -10,12 +10,11 @@ Operation = Literal["send", "process", "wait", "revoke"]
 
 _TRACE_BYTES = 16
 _SPAN_BYTES = 8
-#: What a canonical UUID has between its groups, and where.
-_HYPHENS = (8, 13, 18, 23)
 _CANONICAL_LENGTH = 36
 _HEX_LENGTH = 32
-#: The half of a literal parent (`literal_span`) that says that it is one.
-_LITERAL = bytes(8)
+#: What no id may be; and the first half of a literal parent (`literal_span`).
+_NO_TRACE = bytes(_TRACE_BYTES)
+_NO_SPAN = bytes(_SPAN_BYTES)
 
 
 def trace_id(root_id: str) -> bytes:
@@ -24,7 +23,7 @@ def trace_id(root_id: str) -> bytes:
     Canonical, without hyphens, in upper case: the same UUID is the same trace. Never all zero.
     """
     known = uuid_bytes(root_id)
-    return known if known is not None and any(known) else _hash(root_id, _TRACE_BYTES)
+    return known if known and known != _NO_TRACE else _hash(root_id, _TRACE_BYTES)
 
 
 def span_id(uuid: str, operation: Operation, retries: int, ordinal: int) -> bytes:
@@ -42,16 +41,16 @@ def literal_span(parent_id: str) -> bytes | None:
     So an application hangs its tasks below its own span. None for any other id.
     """
     known = uuid_bytes(parent_id)
-    if known is None or not known.startswith(_LITERAL):
+    if known is None or not known.startswith(_NO_SPAN):
         return None
     span = known[_TRACE_BYTES - _SPAN_BYTES :]
-    return span if any(span) else None
+    return span if span != _NO_SPAN else None
 
 
 def uuid_bytes(text: str) -> bytes | None:
     """Return the 16 bytes of a UUID, canonical or without hyphens; None for any other text."""
     if len(text) == _CANONICAL_LENGTH:
-        if any(text[i] != "-" for i in _HYPHENS):
+        if not text[8] == text[13] == text[18] == text[23] == "-":
             return None
         text = text.replace("-", "")
     if len(text) != _HEX_LENGTH:
@@ -67,4 +66,4 @@ def uuid_bytes(text: str) -> bytes | None:
 def _hash(text: str, size: int) -> bytes:
     # An id may hold half a surrogate pair: JSON allows it.
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
-    return digest if any(digest) else b"\x01".rjust(size, b"\0")
+    return digest if digest != bytes(size) else b"\x01".rjust(size, b"\0")

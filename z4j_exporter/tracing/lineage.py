@@ -54,6 +54,9 @@ def fix_place(task: Task, attempt: Attempt) -> Notes:
     if notes.ordinal >= 0:
         return notes
     number = retries_of(task, attempt)
+    if len(task.attempts) == 1 and task.attempts[0] is attempt:
+        notes.number, notes.ordinal = number, 0
+        return notes
     first, waiting = _unplaced(task, attempt, number)
     for ordinal, other in enumerate([*waiting, attempt], first):
         known = notes_of(other)

@@ -10,7 +10,8 @@ _MAX_NS = 2**63 - 1
 
 def nanoseconds(moment: float) -> int:
     """Return epoch seconds as nanoseconds, as exact as events are: to the microsecond. Never 0."""
-    return min(max(1, round(moment * 1e6) * 1000), _MAX_NS)
+    value = round(moment * 1e6) * 1000
+    return value if 0 < value <= _MAX_NS else 1 if value <= 0 else _MAX_NS
 
 
 def ended_ns(task: Task, attempt: Attempt) -> int:

@@ -87,7 +87,12 @@ class Tracer:
     def observe(self, task: Task, attempt: Attempt, step: TaskTransition) -> None:
         """Take note of a transition; ``step.trace`` is set if its trace is kept."""
         try:
-            self._observe(task, attempt, step)
+            if step.kind in _ENDS:
+                self._observe_end(task, attempt, step)
+            elif step.kind == "started":
+                self._observe_start(task, attempt, step)
+            if len(task.attempts) > 1:
+                self._sweep(task)
         except Exception:  # noqa: BLE001  # whatever fails here, metrics must get the transition
             self._failed()
 
@@ -106,30 +111,31 @@ class Tracer:
 
     # -- parts ---------------------------------------------------------------------------------
 
-    def _observe(self, task: Task, attempt: Attempt, step: TaskTransition) -> None:
-        kind = step.kind
+    def _observe_start(self, task: Task, attempt: Attempt, step: TaskTransition) -> None:
         notes = notes_of(attempt)
-        if self._keep.matches(kind, step.runtime):
-            notes.kept = True
-            self._bring_back(task)
-        if kind in _ENDS:
-            self._ended(task, attempt, notes, step)
-            if self._is_kept(task):
-                step.trace = self._trace(task, attempt, notes)
-        elif kind == "started" and self._is_kept(task):
+        if step.runtime is not None:  # its end came before
+            self._apply_rules(task, notes, step)
+        if self._is_kept(task, notes):
             step.trace = self._trace(task, attempt, notes)
-        if len(task.attempts) > 1:
-            self._sweep(task)
 
-    def _ended(self, task: Task, attempt: Attempt, notes: Notes, step: TaskTransition) -> None:
+    def _observe_end(self, task: Task, attempt: Attempt, step: TaskTransition) -> None:
+        notes = notes_of(attempt)
+        self._apply_rules(task, notes, step)
+        kept = self._is_kept(task, notes)
         if notes.fate == _OPEN:
-            if attempt.ended is None:
-                return
             if step.kind == attempt.end:
                 notes.detail = step.detail
-            self._enqueue(task, attempt, notes)
+            if attempt.ended is not None:
+                self._enqueue(task, attempt, notes, kept)
         elif notes.fate != _PENDING and not step.repeat:
             self.dropped["late"] += 1
+        if kept:
+            step.trace = self._trace(task, attempt, notes)
+
+    def _apply_rules(self, task: Task, notes: Notes, step: TaskTransition) -> None:
+        if not self._ratio.keeps_all and self._keep.matches(step.kind, step.runtime):
+            notes.kept = True
+            self._bring_back(task)
 
     def _sweep(self, task: Task) -> None:
         """Take the attempts that were closed without a transition."""
@@ -137,20 +143,20 @@ class Tracer:
             if attempt.end in _SILENT_ENDS and ran(attempt):
                 notes = notes_of(attempt)
                 if notes.fate == _OPEN:
-                    self._enqueue(task, attempt, notes)
+                    self._enqueue(task, attempt, notes, self._is_kept(task, notes))
 
     def _bring_back(self, task: Task) -> None:
         """Take the attempts that were left out before their task was found worth keeping."""
         for attempt in task.attempts:
             notes = notes_of(attempt)
             if notes.fate == _SAMPLED_OUT:
-                notes.fate = _OPEN
-                self._enqueue(task, attempt, notes)
+                self._enqueue(task, attempt, notes, kept=True)
 
-    def _enqueue(self, task: Task, attempt: Attempt, notes: Notes) -> None:
+    def _enqueue(self, task: Task, attempt: Attempt, notes: Notes, kept: bool) -> None:
         # Deliveries are counted now, while those before it are remembered.
-        fix_place(task, attempt)
-        if task.root_id is not None and not self._is_kept(task):
+        if fix_place(task, attempt).ordinal:
+            notes.trace = None  # it was made for the first
+        if not kept and task.root_id is not None:
             notes.fate = _SAMPLED_OUT
             self.sampled_out += 1
             return
@@ -160,26 +166,32 @@ class Tracer:
         if len(self._pending) > self._max_pending:
             self._settle(1)
 
-    def _is_kept(self, task: Task) -> bool:
-        """Return whether its trace is kept, by all that is known of it."""
+    def _is_kept(self, task: Task, notes: Notes) -> bool:
+        """Return whether it is kept, by all that is known of its task by now."""
         if task.root_id is None:
             return False
-        if self._ratio.keeps_all or self._ratio.keeps(trace_id(task.root_id)):
+        if self._ratio.keeps_all:
             return True
-        return _kept_by_rule(task)
+        if notes.chosen is None:
+            notes.chosen = self._ratio.keeps(trace_id(task.root_id))
+        if notes.chosen or notes.kept:
+            return True
+        return len(task.attempts) > 1 and _kept_by_rule(task)
 
     def _trace(self, task: Task, attempt: Attempt, notes: Notes) -> TraceRef | None:
+        """Return its own span: of its run, else of its revocation."""
         if task.root_id is None:
             return None
-        if notes.trace is None:
-            number, ordinal = place(task, attempt)
-            runs = ran(attempt)
-            own = span_id(task.uuid, "process" if runs else "revoke", number, ordinal)
-            ref = TraceRef(trace_id(task.root_id), own)
-            if notes.ordinal < 0 or not runs:
-                return ref  # it may get another place yet, or turn out to have run
+        if notes.trace is not None:
+            return notes.trace
+        number, ordinal = place(task, attempt)
+        if not ran(attempt):
+            # Its start may be on the way: this is not for good.
+            return TraceRef(trace_id(task.root_id), span_id(task.uuid, "revoke", number, ordinal))
+        ref = TraceRef(trace_id(task.root_id), span_id(task.uuid, "process", number, ordinal))
+        if notes.ordinal >= 0 or (ordinal == 0 and attempt.retries is not None):
             notes.trace = ref
-        return notes.trace
+        return ref
 
     def _settle(self, count: int) -> None:
         spans: list[Span] = []
@@ -202,17 +214,15 @@ class Tracer:
             notes.fate = _SETTLED
             self.dropped["unknown_root"] += 1
             return
-        trace = trace_id(task.root_id)
+        if not self._is_kept(task, notes):
+            notes.fate = _SAMPLED_OUT
+            self.sampled_out += 1
+            return
+        trace = notes.trace.trace_id if notes.trace is not None else trace_id(task.root_id)
         trace_state = ""
-        if not self._ratio.keeps_all:
-            by_ratio = self._ratio.keeps(trace)
-            if not by_ratio and not _kept_by_rule(task):
-                notes.fate = _SAMPLED_OUT
-                self.sampled_out += 1
-                return
-            if by_ratio and not notes.kept:
-                # What a rule keeps is no sample: to count it as 1/ratio would be wrong.
-                trace_state = self._ratio.trace_state(trace)
+        if notes.chosen and not notes.kept:
+            # What a rule keeps is no sample: to count it as 1/ratio would be wrong.
+            trace_state = self._ratio.trace_state(trace)
         notes.fate = _SETTLED
         for span in self._builder.build(task, attempt, trace, trace_state):
             self.made[_OPERATIONS[span.kind]] += 1

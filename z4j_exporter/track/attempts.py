@@ -51,7 +51,8 @@ class Notes(Struct, gc=False):
     # The observer's own from here on.
     #: How far it is with it; see tracing/tracer.py.
     fate: int = 0
-    #: It is kept whatever the sampling says of its trace.
+    #: Whether its trace is kept by the ratio (None: not decided yet), and it by a rule.
+    chosen: bool | None = None
     kept: bool = False
     #: Which attempt it is, for good: retries, and which of the deliveries with that many.
     number: int = -1
