@@ -26,40 +26,40 @@ class NotSpansError(ValueError):
     """What was read is not OTLP/JSON of spans; its text says what is wrong, without any of it."""
 
 
-class _Json(Struct, rename="camel", gc=False):
+class _Json(Struct, rename="camel", frozen=True):
     """A message of the protocol; what it does not know is passed over."""
 
 
-class _AnyValue(_Json):
+class _AnyValue(_Json, frozen=True):
     string_value: str | None = None
     bool_value: bool | None = None
     int_value: int | str | None = None
     double_value: float | str | None = None
 
 
-class _KeyValue(_Json):
+class _KeyValue(_Json, frozen=True):
     key: str
     value: _AnyValue = _AnyValue()
 
 
-class _Event(_Json):
+class _Event(_Json, frozen=True):
     name: str = ""
     time_unix_nano: int | str = 0
     attributes: list[_KeyValue] = []
 
 
-class _Link(_Json):
+class _Link(_Json, frozen=True):
     trace_id: str
     span_id: str
     attributes: list[_KeyValue] = []
 
 
-class _Status(_Json):
+class _Status(_Json, frozen=True):
     code: int = 0
     message: str = ""
 
 
-class _Span(_Json):
+class _Span(_Json, frozen=True):
     trace_id: str
     span_id: str
     start_time_unix_nano: int | str
@@ -74,20 +74,20 @@ class _Span(_Json):
     status: _Status = _Status()
 
 
-class _ScopeSpans(_Json):
+class _ScopeSpans(_Json, frozen=True):
     spans: list[_Span] = []
 
 
-class _Resource(_Json):
+class _Resource(_Json, frozen=True):
     attributes: list[_KeyValue] = []
 
 
-class _ResourceSpans(_Json):
+class _ResourceSpans(_Json, frozen=True):
     resource: _Resource = _Resource()
     scope_spans: list[_ScopeSpans] = []
 
 
-class _TracesData(_Json):
+class _TracesData(_Json, frozen=True):
     resource_spans: list[_ResourceSpans]
 
 
