@@ -48,31 +48,34 @@ def answers(signal: Signal) -> Answers:
 
 def error_message(body: bytes) -> str:
     """Return the message of a google.rpc.Status, as OTLP's HTTP errors have it, or ""."""
-    from google.protobuf.message import DecodeError
-    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # it has no types
-
-    try:
-        return printable(Status.FromString(body).message)
-    except DecodeError:
-        return ""
+    status = _status(body)
+    return "" if status is None else printable(status.message)
 
 
 def retry_info(details: bytes) -> float | None:
     """Return the seconds of a RetryInfo in grpc-status-details-bin; None if there is none."""
     from google.protobuf.message import DecodeError
-    from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]  # as above
-        RetryInfo,
-    )
-    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # it has no types
+    from google.rpc import error_details_pb2  # type: ignore[import-untyped]  # it has no types
 
-    try:
-        for detail in Status.FromString(details).details:
-            info = RetryInfo()
+    status = _status(details)
+    for detail in () if status is None else status.details:
+        info = error_details_pb2.RetryInfo()
+        try:
             if detail.Unpack(info):
                 return max(0.0, float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9))
-    except DecodeError:
-        pass
+        except DecodeError:
+            continue
     return None
+
+
+def _status(encoded: bytes) -> Any:
+    from google.protobuf.message import DecodeError
+    from google.rpc import status_pb2
+
+    try:
+        return status_pb2.Status.FromString(encoded)
+    except DecodeError:
+        return None
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
