@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.unit.test_tracing_tree import span
+from tests.support.spans import span
 from z4j_exporter.tracing.memory import RecentSpans, summary
 from z4j_exporter.tracing.model import Span
 
@@ -17,7 +17,7 @@ def spans(number: int, count: int, *, task: str = "", at: int = 0, text: str = "
     """A trace of so many spans, one under the other; the text is an attribute of each."""
     attributes = (("messaging.message.id", task), ("x", text))
     return [
-        span(each, each - 1, trace=trace(number), at=at + each, attributes=attributes)
+        span(each, each - 1, trace_id=trace(number), at=at + each, attributes=attributes)
         for each in range(1, count + 1)
     ]
 
@@ -30,7 +30,7 @@ def filled(memory: RecentSpans, *traces: list[Span]) -> RecentSpans:
 
 def test_the_trace_that_changed_longest_ago_goes_first_and_as_a_whole() -> None:
     memory = filled(RecentSpans(10), spans(1, 4), spans(2, 4))
-    memory.take([span(9, trace=trace(1), at=50)])  # trace 1 is the newer one now
+    memory.take([span(9, trace_id=trace(1), at=50)])  # trace 1 is the newer one now
     filled(memory, spans(3, 2))
     assert [len(memory.trace(trace(number))) for number in (1, 2, 3)] == [5, 0, 2]
     assert (len(memory), memory.evicted) == (7, 4)
@@ -80,7 +80,7 @@ def test_found_by_trace_or_task_or_the_beginning_of_one() -> None:
     memory = RecentSpans(100)
     for number, uuid in ((1, root), (2, child)):
         attributes = (("messaging.message.id", uuid),)
-        memory.take([span(number, trace=trace_id, attributes=attributes)])
+        memory.take([span(number, trace_id=trace_id, attributes=attributes)])
     filled(memory, spans(7, 1, task="order 7/8"))
     for wanted in (root, trace_id.hex(), trace_id.hex().upper(), child, child[:8], root[:11]):
         assert memory.find(wanted) == [trace_id], wanted
@@ -103,8 +103,8 @@ def test_a_whole_id_beats_a_beginning_and_several_matches_are_all_told() -> None
 
 def test_a_summary_tells_of_the_first_root_and_of_the_whole() -> None:
     given = [
-        span(2, 1, name="process a", at=5, took=40, trace=trace(1), error=True),
-        span(1, name="send a", trace=trace(1), attributes=(("messaging.message.id", "id-a"),)),
+        span(2, 1, name="process a", at=5, took=40, trace_id=trace(1), error=True),
+        span(1, name="send a", trace_id=trace(1), attributes=(("messaging.message.id", "id-a"),)),
     ]
     told = summary(given)
     assert told == (trace(1), "send a", "shop", "id-a", 10**9, 10**9 + 45 * 10**6, 2, 1)
@@ -112,7 +112,7 @@ def test_a_summary_tells_of_the_first_root_and_of_the_whole() -> None:
 
 def test_latest_are_those_that_changed_last() -> None:
     memory = filled(RecentSpans(100), spans(1, 1), spans(2, 1), spans(3, 1))
-    memory.take([span(9, trace=trace(1), at=50)])
+    memory.take([span(9, trace_id=trace(1), at=50)])
     assert [each.trace_id for each in memory.latest(2)] == [trace(1), trace(3)]
 
 

@@ -4,36 +4,9 @@ import random
 
 import pytest
 
-from z4j_exporter.tracing.model import CONSUMER, INTERNAL, PRODUCER, Source, Span
+from tests.support.spans import span
+from z4j_exporter.tracing.model import CONSUMER, INTERNAL, PRODUCER, Span
 from z4j_exporter.tracing.tree import forest, human, render, walk
-
-TRACE = bytes(15) + b"\x01"
-MS = 1_000_000
-
-
-def span(
-    number: int,
-    parent: int = 0,
-    *,
-    name: str = "",
-    kind: int = INTERNAL,
-    at: int = 0,
-    took: int = 1,
-    trace: bytes = TRACE,
-    **more: object,
-) -> Span:
-    """Return a span that starts ``at`` and takes ``took`` milliseconds."""
-    return Span(
-        trace_id=trace,
-        span_id=number.to_bytes(8, "big"),
-        parent_id=parent.to_bytes(8, "big") if parent else b"",
-        kind=kind,
-        name=name or str(number),
-        start_ns=1_000 * MS + at * MS,
-        end_ns=1_000 * MS + (at + took) * MS,
-        source=Source("shop", "celery@a"),
-        **{"attributes": (), **more},  # type: ignore[arg-type]
-    )
 
 
 def outline(spans: list[Span]) -> list[str]:
@@ -77,7 +50,7 @@ def test_a_missing_parent_makes_a_root_and_is_named() -> None:
 
 def test_the_same_span_id_in_another_trace_is_not_the_parent() -> None:
     other = bytes(15) + b"\x02"
-    roots = forest([span(1), span(2, 1, trace=other, at=5)])
+    roots = forest([span(1), span(2, 1, trace_id=other, at=5)])
     assert [root.span.name for root in roots] == ["1", "2"]
     assert [root.offset_ns for root in roots] == [0, 0], "each trace has its own start"
 

@@ -235,7 +235,8 @@ def _failure(span: Span) -> str:
             return printable(": ".join(part for part in (name, first) if part))
     if not span.error:
         return ""
-    return printable(span.status_message or attribute(span, "error.type"))
+    kind, said = attribute(span, "error.type"), span.status_message
+    return printable(said if kind in said else f"{kind}: {said}" if said else kind)
 
 
 def _named(span: Span) -> Span:
