@@ -9,11 +9,11 @@ from typing import Any
 from tests.support.tracking import recorded
 from z4j_exporter.config import Settings
 from z4j_exporter.events.model import Event
-from z4j_exporter.track.cluster import make_cluster
-from z4j_exporter.track.transitions import Transition
 from z4j_exporter.tracing.model import CONSUMER, PRODUCER, Span
 from z4j_exporter.tracing.tracer import Tracer, make_tracer
 from z4j_exporter.tracing.tree import KIND_NAMES, Row, forest, walk
+from z4j_exporter.track.cluster import make_cluster
+from z4j_exporter.track.transitions import Transition
 
 #: What an event is to the tracker: when it was received (epoch seconds), and itself.
 Arrival = tuple[float, Event]
