@@ -61,3 +61,14 @@ def test_the_exporter_is_the_one_that_run_starts() -> None:
     assert isinstance(exporter, Exporter)
     assert exporter.settings.broker_url == "redis+socket:///nowhere.sock"
     assert exporter.settings.listen_address == "127.0.0.1:0"
+    assert exporter.settings.trace_memory_spans
+    assert exporter.settings.otlp_endpoint is None
+
+
+def test_spans_go_to_the_endpoint_that_is_given() -> None:
+    exporter = command._build_exporter(
+        "http://127.0.0.1:4318", "redis+socket:///nowhere.sock", "127.0.0.1:0"
+    )
+    assert isinstance(exporter, Exporter)
+    assert exporter.settings.otlp_endpoint == "http://127.0.0.1:4318"
+    assert exporter.settings.trace_memory_spans
