@@ -92,7 +92,7 @@ def _start(stage: Stage, options: DemoOptions, console: Console) -> None:
 def _addresses(url: str) -> str:
     # An IPv6 address has brackets, as markup has.
     base = escape(url)
-    return f"[bold]{base}/[/bold]  metrics: [bold]{base}/metrics[/bold]"
+    return f"[bold]{base}/[/bold]  metrics: [bold]{base}/metrics[/bold]  traces: [bold]{base}/traces[/bold]"
 
 
 def _show_live(stage: Stage, duration_seconds: float | None, console: Console) -> None:
