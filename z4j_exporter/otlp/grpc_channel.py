@@ -3,6 +3,7 @@
 https://opentelemetry.io/docs/specs/otlp/#otlpgrpc
 """
 
+import os
 from typing import Any, Final, cast
 
 import grpc
@@ -35,6 +36,9 @@ class GrpcChannel:
 
     def __init__(self, target: Target) -> None:
         """Raise FileError for a certificate that cannot be used."""
+        # Its core writes a line to stderr for each connection that fails, for ever, past our log
+        # (https://github.com/grpc/grpc/blob/master/doc/environment_variables.md).
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         self.location = target.address.location
         self.timeout = target.timeout
         self._target = target
