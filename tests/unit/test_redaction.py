@@ -125,9 +125,11 @@ FRAGMENTS = [
 
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join))
 def test_hostile_fragments_are_taken(text: str) -> None:
-    redact_text(text)
-    assert SECRET not in redact_text(f"{text}\npassword='{SECRET}'") or "'" in text or '"' in text
     assert SECRET not in redact_text(f"{text} password={SECRET}")
+    # A quote that was opened before takes the key into a string: the key is then found in it.
+    assert SECRET not in redact_text(f"{text}\n{{'password': '{SECRET}'}}")
+    once = redact_text(text)
+    assert len(once) <= len(text) + len(MARKER) * len(text)
 
 
 def test_every_letter_keeps_its_place_when_made_small() -> None:

@@ -27,7 +27,21 @@ REPEATED = [
         "token='a",
     ),
     *("('token',", "['--token',", "--token ", "<token", "<token>", "token=<", "token    "),
-    *("token\n  ", "token\\n  ", "token &quot;", "token: str = ", "api key ", "İ", "a", "_", "a-"),
+    *(
+        "token\n  ",
+        "token\\n  ",
+        "token &quot;",
+        "token for a ",
+        "token%22",
+        "token[a",
+        "token: |\n ",
+        "token: str = ",
+        "api key ",
+        "İ",
+        "a",
+        "_",
+        "a-",
+    ),
     *("-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----a\n", "-----END"),
     *("\n", "\\", "'", '"', "\\'", "=", "sk-aaaaaaaaaaaaaaa-", "Bearer ", "Basic a", "&sig="),
     *('Authorization: ="', "cookie:=a", "eyJaaaaaaaa.", "xoxb.xox", "tokenToken", "SG.aaaaaaaaaa."),
@@ -46,17 +60,15 @@ def seconds(text: str) -> float:
 
 @pytest.mark.parametrize("piece", dict.fromkeys(REPEATED))
 def test_the_time_is_linear(piece: str) -> None:
-    long = (piece * (400_000 // len(piece) + 1))[:400_000]
+    long = (piece * (200_000 // len(piece) + 1))[:200_000]
     for _ in range(3):  # a busy machine may spoil one measure, not three
-        took, quarter = seconds(long), seconds(long[:100_000])
+        took, quarter = seconds(long), seconds(long[:50_000])
         if took < LEAST_SECONDS or took < MOST_GROWTH * quarter:
             return
-    pytest.fail(f"{quarter:.3f} s for 100 000 characters, {took:.3f} s for 400 000")
+    pytest.fail(f"{quarter:.3f} s for 50 000 characters, {took:.3f} s for 200 000")
 
 
-@pytest.mark.parametrize(
-    "piece", ["a@", "1", "eyJ", ":", "password=", "4444 ", "token=[\n", "A1a/"]
-)
+@pytest.mark.parametrize("piece", ["a@", "1", "4444 ", "token=[\n"])
 def test_a_megabyte_ends(piece: str) -> None:
     text = (piece * (1_000_000 // len(piece) + 1))[:1_000_000]
     # Measured: at most 1.3 s. A quadratic search would take minutes.

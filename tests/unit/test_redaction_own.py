@@ -1,6 +1,7 @@
 """The user's own patterns: those that could hang are refused, slow ones are switched off."""
 
 import itertools
+import sys
 
 import pytest
 from hypothesis import given
@@ -110,3 +111,10 @@ def test_a_pattern_in_time_stays() -> None:
     own = OwnPatterns(["abc"], clock=lambda: 0.0)
     assert own.redact("abc " * 1000) == f"{MARKER} " * 1000
     assert (own.overruns, own.switched_off) == (0, ())
+
+
+def test_without_the_parser_of_re_patterns_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "re._parser", None)
+    with pytest.raises(ValueError, match="does not let us check it"):
+        Redactor((), ["abc"])
+    assert Redactor(["iban"]).redact_text("iban=x") == f"iban={MARKER}"

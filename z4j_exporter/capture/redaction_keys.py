@@ -21,7 +21,7 @@ def _set(words: str) -> frozenset[str]:
 _WORDS = _set(
     "auth authentication authorisation authorization bearer card cookie cookies cred creds "
     "credential credentials csrf cvc cvv cvv2 jwt otp passcode passkey passphrase passwd "
-    "password passwords pin pwd secret secrets session sessionid ssn token tokens totp xsrf"
+    "password passwords pin pw pwd secret secrets session sessionid ssn token tokens totp xsrf"
 )
 #: Two words of these, one after the other.
 _TWO_WORDS = frozenset(
@@ -54,7 +54,9 @@ _SPLIT = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _PLAIN = re.compile("[a-z]+")
 
 #: Every key of a secret has one of these in it, in small letters.
-HINTS = _list("pass auth token secret key session cookie cred card srf jwt otp pin pwd ssn cv")
+HINTS = _list(
+    "pass auth token secret key session cookie cred card srf jwt otp pin pw ssn cv bearer"
+)
 
 
 class SecretKeys:

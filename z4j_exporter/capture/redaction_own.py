@@ -8,17 +8,13 @@ piece of work (0.2 s at the very worst). And the time is looked at between two p
 Of a match longer than _OVERLAP characters a part may stay: what no piece shows as a match.
 """
 
+import importlib
 import re
 import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
-
-# Private, but the only thing that reads a pattern just as re does; a parser of our own could
-# differ, and let a pattern through. Where it is missing or changes, patterns are refused.
-from re import _constants as _codes  # type: ignore[attr-defined]  # isort: skip
-from re import _parser  # type: ignore[attr-defined]  # isort: skip
 
 from z4j_exporter.capture.redaction_patterns import MARKER
 
@@ -111,7 +107,7 @@ def _checked(pattern: str) -> re.Pattern[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nested sets: re's business, not ours
             compiled = re.compile(pattern)
-            tree = _parser.parse(pattern)
+            tree = _parse(pattern)
         shortest, _ = tree.getwidth()
         _cost(tree)
     except (re.error, OverflowError, RecursionError) as error:
@@ -123,6 +119,18 @@ def _checked(pattern: str) -> re.Pattern[str]:
     if shortest > _OVERLAP:
         raise ValueError(f"{shown} needs more than {_OVERLAP} characters to match")
     return compiled
+
+
+def _parse(pattern: str) -> Any:
+    """Parse a pattern just as re does.
+
+    The module is private, but a parser of our own could differ from it, and let a pattern through.
+    Where it is missing, or its nodes have other names, patterns are refused.
+    """
+    try:
+        return importlib.import_module("re._parser").parse(pattern)
+    except (ImportError, AttributeError):
+        raise _RefusedError("this version of Python does not let us check it") from None
 
 
 class _RefusedError(Exception):
@@ -137,7 +145,7 @@ def _cost(tree: Any) -> tuple[int, int]:
     """
     ways, steps = 1, 0
     for code, argument in tree:
-        more_ways, more_steps = _cost_of(code, argument)
+        more_ways, more_steps = _cost_of(repr(code), argument)
         steps += ways * more_steps
         ways *= more_ways
         if steps > _MOST_STEPS:
@@ -145,35 +153,33 @@ def _cost(tree: Any) -> tuple[int, int]:
     return ways, steps
 
 
-def _cost_of(code: Any, argument: Any) -> tuple[int, int]:
+def _cost_of(code: str, argument: Any) -> tuple[int, int]:
     if code in _ONE_STEP:
         return 1, 1
-    if code in (_codes.MAX_REPEAT, _codes.MIN_REPEAT, _codes.POSSESSIVE_REPEAT):
+    if code in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
         return _cost_of_repeat(code, *argument)
-    if code is _codes.SUBPATTERN:
+    if code == "SUBPATTERN":
         return _cost(argument[-1])
-    if code is _codes.ATOMIC_GROUP:
+    if code == "ATOMIC_GROUP":
         return 1, _cost(argument)[1]
-    if code in (_codes.ASSERT, _codes.ASSERT_NOT):
+    if code in ("ASSERT", "ASSERT_NOT"):
         return 1, _cost(argument[1])[1]
-    if code is _codes.BRANCH:
+    if code == "BRANCH":
         branches = [_cost(branch) for branch in argument[1]]
         return sum(ways for ways, _ in branches), sum(steps + 1 for _, steps in branches)
-    raise _RefusedError(f"{str(code).lower()} is not allowed")
+    raise _RefusedError(f"{code.lower()} is not allowed")
 
 
-_ONE_STEP = frozenset(
-    [_codes.LITERAL, _codes.NOT_LITERAL, _codes.ANY, _codes.IN, _codes.AT, _codes.RANGE]
-)
+_ONE_STEP = frozenset(["LITERAL", "NOT_LITERAL", "ANY", "IN", "AT", "RANGE"])
 
 
-def _cost_of_repeat(code: Any, least: int, most: int, item: Any) -> tuple[int, int]:
+def _cost_of_repeat(code: str, least: int, most: int, item: Any) -> tuple[int, int]:
     ways, steps = _cost(item)
     shortest, _ = item.getwidth()
     if shortest == 0 and most > 1:
         raise _RefusedError("it repeats what can be empty")
     least, most = min(int(least), _PIECE), min(int(most), _PIECE)
-    if code is _codes.POSSESSIVE_REPEAT:
+    if code == "POSSESSIVE_REPEAT":
         return 1, most * steps + 1
     if ways == 1:
         return most - least + 1, most * steps + 1
