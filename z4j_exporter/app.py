@@ -230,10 +230,12 @@ class Exporter:
         self._applier.post(lambda: self._applier.cluster.resume(now))
 
     def _take_all(self) -> list[FamilySnapshot]:
-        """Copy all metrics, for a push: they are as they are, whoever has seen them before."""
+        """Copy all metrics, for a push, which is a scraper as any other."""
         if self._applier.ident is not None and not self._applier.is_alive():
             return self._collect("") + process_families()  # the last push: nobody writes any more
-        return self._applier.ask(lambda: self._collect(""), _ANSWER_SECONDS) + process_families()
+        return (
+            self._applier.ask(lambda: self._collect("otlp"), _ANSWER_SECONDS) + process_families()
+        )
 
     def _collect(self, scraper: str) -> list[FamilySnapshot]:
         return self._registry.collect(
