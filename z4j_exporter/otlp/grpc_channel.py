@@ -3,7 +3,6 @@
 https://opentelemetry.io/docs/specs/otlp/#otlpgrpc
 """
 
-import os
 from typing import Any, Final, cast
 
 import grpc
@@ -36,9 +35,6 @@ class GrpcChannel:
 
     def __init__(self, target: Target) -> None:
         """Raise FileError for a certificate that cannot be used."""
-        # Its core writes a line to stderr for each connection that fails, for ever, past our log
-        # (https://github.com/grpc/grpc/blob/master/doc/environment_variables.md).
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         self.location = target.address.location
         self.timeout = target.timeout
         self._target = target
