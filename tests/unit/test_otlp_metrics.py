@@ -46,7 +46,7 @@ def shown(snapshots: list[FamilySnapshot]) -> tuple[Samples, Pointers]:
             if sample.exemplar:
                 e = sample.exemplar
                 ids = e.labels["trace_id"], e.labels["span_id"]
-                pointers[key] = (*ids, e.value, float(e.timestamp))
+                pointers[key] = (*ids, e.value, round(float(e.timestamp), 3))
     return found, pointers
 
 

@@ -14,9 +14,6 @@ NAMES = sorted(
     p.name.removesuffix(".jsonl") for p in RECORDINGS.glob("*.jsonl") if p.stem != "demo"
 )
 HISTORIES = {name: recorded(name) for name in NAMES}
-#: ``replaced`` is not among them: where the replacement's task-sent overtakes the task-started of
-#: what it replaces, the tracker takes that for the replacement's own start.
-DELAYED = [name for name in NAMES if name != "replaced"]
 #: Seconds by which a sender's events may come later than another's: less than is waited.
 DELAY_SECONDS = 1.5
 
@@ -60,7 +57,7 @@ def test_exporters_that_look_at_other_moments_make_the_same_spans(data: st.DataO
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_delays_and_copies_change_no_span(data: st.DataObject) -> None:
-    history = HISTORIES[data.draw(st.sampled_from(DELAYED))]
+    history = HISTORIES[data.draw(st.sampled_from(NAMES))]
     played = _play(_delayed(data, history), phase=data.draw(st.floats(0.0, 1.0)))
     assert wrong(played.spans) == []
     assert _spans(_play(history)) == _spans(played)
