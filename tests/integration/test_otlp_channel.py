@@ -86,6 +86,15 @@ def test_tls(protocol: Protocol, with_client: bool) -> None:
         assert len(receiver.spans()) == 1
 
 
+@both
+def test_the_systems_authorities_are_trusted(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates().ca))
+    with receiving(protocol, certificates=certificates()) as receiver:
+        assert channel(receiver).send(PAYLOAD, 5) == Accepted()
+
+
 def test_gzip(receiver: OtlpReceiver) -> None:
     payload = SpanEncoder({}).encode([SPAN] * 200).payload
     assert channel(receiver, otlp_compression="gzip").send(payload, 5) == Accepted()
