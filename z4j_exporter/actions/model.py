@@ -127,9 +127,13 @@ class ActionError(Exception):
     """An action that is refused or failed: becomes problem+json and a line in the audit log.
 
     ``kind`` is the stable last part of the problem's type URI; ``status`` the HTTP status;
-    ``detail`` one sentence that never echoes the input; ``hint`` what would help.
+    ``detail`` one sentence that never echoes the input; ``hint`` what would help; ``unknown``:
+    it may have happened all the same, and must not simply be tried again.
     """
 
-    def __init__(self, kind: str, status: int, detail: str, *, hint: str = "") -> None:
+    def __init__(
+        self, kind: str, status: int, detail: str, *, hint: str = "", unknown: bool = False
+    ) -> None:
         super().__init__(detail)
         self.kind, self.status, self.detail, self.hint = kind, status, detail, hint
+        self.unknown = unknown
