@@ -1,0 +1,404 @@
+"""Performs actions: finds payloads, sends, revokes, terminates, purges. All of Celery is behind it.
+
+Whether somebody may, and what was decided before, is decided elsewhere: what is called here
+is done. Each call takes the seconds it may last, sends at most once, and raises ActionError.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from z4j_exporter.actions.celery_amqp import AmqpBroker
+from z4j_exporter.actions.celery_ask import Answer, Question, ask
+from z4j_exporter.actions.celery_backend import BackendOptions, ResultBackend
+from z4j_exporter.actions.celery_redis import RedisBroker, queue_unknown
+from z4j_exporter.actions.locate import Held, Located, locate, no_answer, refuse_unless_terminable
+from z4j_exporter.actions.messages import Options, Outgoing, compose
+from z4j_exporter.actions.model import ActionError, Payload
+from z4j_exporter.actions.payload import (
+    CallerPayload,
+    CapturedPayloads,
+    Seen,
+    Source,
+    first_of,
+    of_capture,
+    of_envelope,
+)
+from z4j_exporter.actions.payload_backend import Metadata, of_metadata
+from z4j_exporter.actions.payload_worker import of_worker
+from z4j_exporter.config import Settings
+from z4j_exporter.sources.transports import check_transport
+
+#: Celery's states that end a task (celery/states.py READY_STATES).
+TERMINAL: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
+_SEEN_NOTHING: Final = Seen()
+
+
+@dataclass(frozen=True, slots=True)
+class SendReceipt:
+    """What was sent, and that the broker has it."""
+
+    task_id: str
+    #: The queue; None where it was sent to an exchange of the application's.
+    queue: str | None
+    exchange: str
+    routing_key: str
+    source: str
+    dropped: tuple[str, ...]
+    links: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeReceipt:
+    """What came of a revocation. The metadata was read before it was sent."""
+
+    workers: tuple[str, ...]
+    #: The state that the backend had before; None where it cannot be read.
+    state_before: str | None
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateReceipt:
+    """What came of a termination: the signal was sent by this worker to its child."""
+
+    worker: str
+    pool: str
+    signal: str
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeReceipt:
+    """How many messages were ready: counted in a dry run, else removed."""
+
+    messages: int
+    #: By priority step, on Redis only.
+    by_priority: dict[str, int]
+    #: What stays: messages that workers hold are not in the queue.
+    notes: tuple[str, ...] = ("messages that workers hold already are not touched",)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskKnown:
+    """What backend and workers say of a task."""
+
+    #: Of the result backend; None where there is none, or it cannot be read.
+    state: str | None
+    metadata: dict[str, Any]
+    held: tuple[Held, ...]
+    #: Workers that answered; None where they could not be asked.
+    answered: int | None
+    notes: tuple[str, ...] = ()
+
+
+class Performer:
+    """Everything that is done to the application's broker, workers and result backend.
+
+    ``backend``: where results are, None where that is not known. ``captured``: the capture
+    journal. ``json_only``: accept_content is known to be JSON alone. ``expected``: nodenames of
+    the workers that are up; when all have answered nobody else is waited for. Threads may share
+    it: every call has connections of its own.
+
+    Raises BrokerUrlError, ConfigError or FileError for settings that cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        backend: BackendOptions | None = None,
+        captured: CapturedPayloads | None = None,
+        json_only: bool = False,
+        control_exchange: str = "celery",
+        expected: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        self._settings = settings
+        self._captured = captured
+        self._json_only = json_only
+        self._control_exchange = control_exchange
+        self._expected = expected
+        self._backend = ResultBackend(backend) if backend else None
+        kind = check_transport(settings.broker_url or "")
+        self._redis = RedisBroker(settings) if kind == "redis" else None
+        self._amqp = AmqpBroker(settings) if kind == "amqp" else None
+
+    # payloads and retries
+
+    def find(
+        self,
+        task_id: str,
+        caller: CallerPayload | None = None,
+        *,
+        seen: Seen = _SEEN_NOTHING,
+        queues: Iterable[str] = (),
+        unverified: bool = False,
+        timeout_seconds: float = 10.0,
+    ) -> Payload:
+        """Return what a task was sent with, from the first that knows it exactly.
+
+        ``seen``: what events told, to check against. ``queues``: where to look for its message
+        first. ``unverified``: take the backend's arguments even where nobody can tell whether the
+        task changed them. Raises ActionError, see payload.first_of.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        named = [*queues, *([seen.queue] if seen.queue else [])]
+        sources: list[Source] = []
+        if self._captured is not None:
+            captured = self._captured
+            sources.append(lambda: of_capture(captured, task_id))
+        sources += [
+            lambda: self._of_backend(task_id, seen, unverified, deadline),
+            lambda: self._of_queue(task_id, named, deadline),
+            lambda: self._of_worker(task_id, seen, deadline),
+        ]
+        return first_of(sources, caller, seen)
+
+    def send(
+        self,
+        payload: Payload,
+        new_id: str,
+        *,
+        retry_of: str,
+        retry_count: int,
+        queue: str | None = None,
+        new_queue: bool = False,
+        options: Options | None = None,
+        timeout_seconds: float = 10.0,
+    ) -> SendReceipt:
+        """Send a payload under a new id, once; return when the broker has it.
+
+        ``queue``: where to, else where it was sent before. ``new_queue``: on Redis, also where no
+        queue of this name is known. Raises ActionError: 422, 503 when nothing was sent, 504 with
+        ``unknown`` when it may have been.
+        """
+        if new_id == retry_of:
+            raise ActionError(
+                "same-id", 422, "a retry needs a new id: workers discard one that was revoked"
+            )
+        deadline = time.monotonic() + timeout_seconds
+        message = compose(
+            payload,
+            new_id,
+            retry_of=retry_of,
+            retry_count=retry_count,
+            origin=_origin(),
+            options=options,
+        )
+        exchange, routing_key = self._deliver(payload, message, queue, new_queue, deadline)
+        return SendReceipt(
+            task_id=new_id,
+            queue=None if exchange else routing_key,
+            exchange=exchange,
+            routing_key=routing_key,
+            source=payload.source,
+            dropped=message.dropped,
+            links=message.links,
+            absent=payload.absent,
+        )
+
+    # what workers do
+
+    def revoke(self, task_id: str, *, timeout_seconds: float = 5.0) -> RevokeReceipt:
+        """Tell all workers not to start a task; one that runs finishes.
+
+        Raises ActionError: 409 (task-finished) where the backend says that it has ended, 503, or
+        504 with ``unknown`` when no worker confirmed.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        metadata = self._unfinished(task_id, deadline)
+        expected = set(self._expected())
+        answers = self._ask(
+            [Question("revoke", {"task_id": task_id, "terminate": False})],
+            deadline=deadline,
+            enough=lambda got: bool(expected) and expected <= {a.worker for a in got},
+        )
+        workers = sorted({a.worker for a in answers if _is_ok(a)})
+        if not workers:
+            raise no_answer("the revocation was sent", sent=True)
+        told = metadata.told() if metadata else {}
+        return RevokeReceipt(tuple(workers), metadata.status if metadata else None, told)
+
+    def terminate(self, task_id: str, *, timeout_seconds: float = 8.0) -> TerminateReceipt:
+        """End a running task: SIGTERM from the worker that runs it to the child that runs it.
+
+        Nothing is sent unless the worker is known and its pool can. Between the question and the
+        signal the child may have moved on to another task: Celery gives no way to exclude that.
+
+        Raises ActionError: 409 (task-finished, not-running, pool-cannot-terminate), 503, 504.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        metadata = self._unfinished(task_id, deadline)
+        # Two thirds for finding it, so that some time is left for the act.
+        found = self._locate(task_id, time.monotonic() + (deadline - time.monotonic()) * 2 / 3)
+        held = refuse_unless_terminable(found)
+        arguments = {"task_id": task_id, "terminate": True, "signal": "SIGTERM"}
+        answers = self._ask(
+            [Question("revoke", arguments, destination=(held.worker,))],
+            deadline=deadline,
+            enough=bool,
+        )
+        if not any(_is_ok(answer) for answer in answers):
+            raise no_answer("the signal was asked for", sent=True)
+        if any("tasks unknown" in str(_ok(answer)) for answer in answers):
+            raise ActionError(
+                "not-running", 409, "the task had ended when the worker was told to end it"
+            )
+        return TerminateReceipt(
+            held.worker, held.pool, "SIGTERM", metadata.told() if metadata else {}
+        )
+
+    def state(self, task_id: str, *, timeout_seconds: float = 5.0) -> TaskKnown:
+        """Return what the result backend and the workers say of a task; never raises for them."""
+        deadline = time.monotonic() + timeout_seconds
+        notes = []
+        metadata: Metadata | None = None
+        located: Located | None = None
+        try:
+            metadata = self._metadata(task_id, deadline)
+        except ActionError as error:
+            notes.append(error.detail)
+        try:
+            located = self._locate(task_id, deadline)
+        except ActionError as error:
+            notes.append(error.detail)
+        return TaskKnown(
+            metadata.status if metadata else None,
+            metadata.told() if metadata else {},
+            located.held if located else (),
+            located.answered if located else None,
+            tuple(notes),
+        )
+
+    # queues
+
+    def purge_count(self, queue: str, *, timeout_seconds: float = 5.0) -> PurgeReceipt:
+        """Return how many messages a purge would remove. Raises ActionError: 404, 501, 503."""
+        deadline = time.monotonic() + timeout_seconds
+        if self._redis is not None:
+            counts = self._redis.count(queue, deadline)
+            return PurgeReceipt(sum(counts.values()), counts)
+        return PurgeReceipt(self._rabbit().count(queue, deadline), {})
+
+    def purge(self, queue: str, *, timeout_seconds: float = 10.0) -> PurgeReceipt:
+        """Remove every message that is ready in one queue, at all its priorities.
+
+        Raises ActionError: 404, 409, 501, 502, 503, or 504 with ``unknown``.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        if self._redis is not None:
+            counts = self._redis.purge(queue, deadline)
+            return PurgeReceipt(sum(counts.values()), counts)
+        return PurgeReceipt(self._rabbit().purge(queue, deadline), {})
+
+    # parts
+
+    def _deliver(
+        self,
+        payload: Payload,
+        message: Outgoing,
+        queue: str | None,
+        new_queue: bool,
+        deadline: float,
+    ) -> tuple[str, str]:
+        """Send where it was asked for, else where it went before; return exchange and key."""
+        name = queue or payload.queue or (payload.routing_key if not payload.exchange else None)
+        if self._redis is not None:
+            if not name and payload.exchange:
+                name = self._only_queue(payload, deadline)
+            if not name:
+                raise queue_unknown(422)
+            self._redis.put(name, message, deadline, new_queue=new_queue)
+            return "", name
+        if name:
+            self._rabbit().put("", name, message, deadline)
+            return "", name
+        if not payload.exchange:
+            raise queue_unknown(422)
+        exchange, routing_key = payload.exchange, payload.routing_key or ""
+        self._rabbit().put(exchange, routing_key, message, deadline)
+        return exchange, routing_key
+
+    def _only_queue(self, payload: Payload, deadline: float) -> str | None:
+        assert self._redis is not None  # noqa: S101 - asked where it is
+        reached = self._redis.route(payload.exchange or "", payload.routing_key or "", deadline)
+        return next(iter(reached)) if len(reached) == 1 else None
+
+    def _rabbit(self) -> AmqpBroker:
+        if self._amqp is None:
+            raise ActionError(
+                "transport-unsupported", 501, "this can be done on Redis and RabbitMQ only"
+            )
+        return self._amqp
+
+    def _of_backend(
+        self, task_id: str, seen: Seen, unverified: bool, deadline: float
+    ) -> Payload | None:
+        metadata = self._metadata(task_id, deadline)
+        if metadata is None:
+            return None
+        return of_metadata(metadata, seen, json_only=self._json_only, unverified=unverified)
+
+    def _of_queue(self, task_id: str, queues: Iterable[str], deadline: float) -> Payload | None:
+        if self._redis is None:
+            return None
+        found = self._redis.find(task_id, queues, deadline)
+        if found is None:
+            return None
+        return of_envelope(found.envelope, found.queue)
+
+    def _of_worker(self, task_id: str, seen: Seen, deadline: float) -> Payload | None:
+        located = self._locate(task_id, deadline)
+        return of_worker(located.held, seen, json_only=self._json_only)
+
+    def _metadata(self, task_id: str, deadline: float) -> Metadata | None:
+        if self._backend is None:
+            return None
+        return self._backend.metadata(task_id, max(0.1, (deadline - time.monotonic()) / 2))
+
+    def _unfinished(self, task_id: str, deadline: float) -> Metadata | None:
+        """Return the metadata of a task that has not ended, as far as the backend knows."""
+        try:
+            metadata = self._metadata(task_id, deadline)
+        except ActionError:
+            return None  # a backend that is down must not keep anybody from stopping a task
+        if metadata is not None and metadata.status in TERMINAL:
+            raise ActionError(
+                "task-finished",
+                409,
+                f"the task has ended already: {metadata.status}",
+                hint="Revoking it now would only replace what is known of its end.",
+            )
+        return metadata
+
+    def _locate(self, task_id: str, deadline: float) -> Located:
+        return locate(self._ask, task_id, self._expected(), deadline=deadline)
+
+    def _ask(self, questions: list[Question], *, deadline: float, **more: Any) -> list[Answer]:
+        return ask(
+            self._settings,
+            questions,
+            deadline=deadline,
+            control_exchange=self._control_exchange,
+            **more,
+        )
+
+
+def _is_ok(answer: Answer) -> bool:
+    return _ok(answer) is not None
+
+
+def _ok(answer: Answer) -> object:
+    """Return what a worker says that it did: ``{"ok": …}``, or the ids of revoked tasks."""
+    if isinstance(answer.value, dict):
+        return answer.value.get("ok")
+    return answer.value
+
+
+def _origin() -> str:
+    """Return who sent it, as Celery's clients name themselves (celery/utils/nodenames.py)."""
+    return f"gen{os.getpid()}@{socket.gethostname()}"
