@@ -44,7 +44,7 @@ class AuditUnavailable(ActionError):  # noqa: N818  # the word that the design a
         super().__init__(
             "audit-unavailable",
             503,
-            "The audit log cannot be written, so nothing was done.",
+            "The audit log cannot be written; without it nothing is done.",
             hint=hint,
         )
 
