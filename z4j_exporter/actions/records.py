@@ -18,7 +18,13 @@ from z4j_exporter.actions.records_alerts import AlertKey, Alerts, Guards, Verdic
 from z4j_exporter.actions.records_database import Database, JournalUnavailable
 from z4j_exporter.actions.records_items import Items, Settled
 from z4j_exporter.actions.records_rows import COLUMNS, PLACES, Item, action_of, to_json, values
-from z4j_exporter.actions.records_states import FOLLOWING, ItemState, TransitionError, state_of
+from z4j_exporter.actions.records_states import (
+    FOLLOWING,
+    UNFINISHED,
+    ItemState,
+    TransitionError,
+    state_of,
+)
 
 __all__ = ["ActionJournal", "Begun", "JournalUnavailable", "TransitionError"]
 
@@ -225,6 +231,8 @@ class ActionJournal:
     def _finish(
         self, connection: sqlite3.Connection, action_id: str, state: State, result: dict[str, Any]
     ) -> Action:
+        if state in UNFINISHED:
+            raise TransitionError(f"action {action_id} cannot end as {state}")
         _set_state(connection, action_id, state)
         connection.execute(
             "UPDATE actions SET finished_at = ?, result_json = ? WHERE id = ?",
