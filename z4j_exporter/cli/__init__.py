@@ -19,6 +19,7 @@ _COMMANDS = {
     "trace": "z4j_exporter.cli.trace",
     "metrics": "z4j_exporter.cli.metrics",
     "audit": "z4j_exporter.cli.audit",
+    "token": "z4j_exporter.cli.token",
 }
 
 
