@@ -4,10 +4,10 @@ import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from celery import Celery
+from kombu import pools
 
 from tests.support import servers
 from tests.support.actions_app import client
@@ -15,6 +15,9 @@ from tests.support.process import scratch, wait_until
 from z4j_exporter.actions.celery_backend import BackendOptions
 from z4j_exporter.actions.perform import Performer
 from z4j_exporter.config import Settings
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 
 class ActionsStage:
@@ -33,6 +36,9 @@ class ActionsStage:
             self.app_settings["broker_transport_options"] = dict(transport_options)
         self.directory: Path = scratch("actions")
         self.app: Celery = client(broker, backend, self.app_settings)
+        # Connections live on from one test to the next, and remember which queues they have
+        # declared in a broker that has forgotten everything meanwhile.
+        pools.reset()
         self.settings = Settings(
             broker_url=broker, broker_transport_options=dict(transport_options or {})
         )

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import amqp
 from amqp.exceptions import AccessRefused, ChannelError, MessageNacked, NotFound, ResourceLocked
 
-from z4j_exporter.actions.celery_redis import queue_unknown, unknown, unreachable
+from z4j_exporter.actions.celery_errors import queue_unknown, refused, unknown, unreachable
 from z4j_exporter.actions.messages import Outgoing
 from z4j_exporter.actions.model import ActionError
 from z4j_exporter.config import Settings
@@ -23,6 +23,8 @@ from z4j_exporter.sources.socket_input import printable
 _LEAST_SECONDS: Final = 0.05
 #: Bytes of a short string on the wire: queues, exchanges, routing keys.
 _MAX_NAME_BYTES: Final = 255
+
+_RIGHTS: Final = "The exporter's user needs write permission for retries, read for purging."
 
 Result = TypeVar("Result")
 
@@ -36,21 +38,6 @@ class AmqpBroker:
     def __init__(self, settings: Settings) -> None:
         urls = [url for url in (settings.broker_url or "").split(";") if url]
         self._endpoints = [parse_endpoint(url, settings.broker_tls) for url in urls]
-
-    @property
-    def location(self) -> str:
-        """Where it is, without secrets."""
-        return ";".join(endpoint.location for endpoint in self._endpoints)
-
-    def knows(self, queue: str, deadline: float) -> bool:
-        """Whether the queue is there. Raises ActionError (503)."""
-        try:
-            self.count(queue, deadline)
-        except ActionError as error:
-            if error.kind == "queue-unknown":
-                return False
-            raise
-        return True
 
     def put(self, exchange: str, routing_key: str, message: Outgoing, deadline: float) -> None:
         """Publish once; return when the broker has confirmed that a queue has it.
@@ -108,7 +95,7 @@ class AmqpBroker:
         except MessageNacked:
             raise unreachable("it did not take the message") from None
         except (AccessRefused, ChannelError) as error:
-            raise _refused(error, endpoint) from None
+            raise refused(f"{endpoint.location}: {_kind(error)}", _RIGHTS) from None
         except AMQP_FAILURES as error:
             why = f"{endpoint.location}: {_words(error)}"
             raise (unknown(why) if acts else unreachable(why)) from None
@@ -168,15 +155,6 @@ def _publish(
             "no queue takes messages with this destination, so the broker returned it",
             hint="Name a queue that is there.",
         )
-
-
-def _refused(error: Exception, endpoint: Endpoint) -> ActionError:
-    return ActionError(
-        "broker-refused",
-        502,
-        f"the broker {endpoint.location} refused, nothing was done: {_kind(error)}",
-        hint="Check the exporter's user's permissions: write for retries, read for purging.",
-    )
 
 
 def _words(error: Exception) -> str:

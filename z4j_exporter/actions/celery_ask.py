@@ -15,7 +15,8 @@ from uuid import uuid4
 from kombu.entity import Exchange
 from kombu.messaging import Consumer, Producer
 
-from z4j_exporter.actions.celery_redis import unreachable
+from z4j_exporter.actions.celery_deadline import Call, Gate, TooLateError
+from z4j_exporter.actions.celery_errors import unknown, unreachable
 from z4j_exporter.config import Settings
 from z4j_exporter.errors import BrokerUrlError, SourceLostError
 from z4j_exporter.fleet.mailbox import MAX_REPLY_BYTES, Mailbox
@@ -24,6 +25,8 @@ from z4j_exporter.fleet.mailbox import MAX_REPLY_BYTES, Mailbox
 _LOOK_SECONDS: Final = 0.1
 #: Seconds that other workers are waited for once somebody has said what was wanted.
 _LINGER_SECONDS: Final = 0.2
+#: Seconds that the broker has to say good-bye.
+_CLOSING_SECONDS: Final = 0.5
 #: Answers that are taken in one round.
 _MAX_ANSWERS: Final = 10_000
 
@@ -56,16 +59,17 @@ class Workers(Mailbox):
     """A connection to ask workers on; for one round of questions."""
 
     def round(
-        self, questions: Collection[Question], *, deadline: float, enough: Enough
+        self, questions: Collection[Question], *, deadline: float, enough: Enough, gate: Gate
     ) -> list[Answer]:
         """Ask all questions at once; return the answers that came until ``deadline`` (monotonic).
 
-        Sooner, a moment after ``enough`` said so. Raises SourceLostError when the broker does not
-        serve it.
+        Sooner, a moment after ``enough`` said so. ``gate`` is passed before anything is sent.
+        Raises SourceLostError when the broker does not serve it, and what drivers raise.
         """
         self._bound_waits(max(0.1, deadline - time.monotonic()))
         self._check_fanout()
         with self._replies() as (channel, queue):
+            gate.go_through()
             tickets = self._tell(channel, queue, questions, deadline)
             return self._gather(channel, queue, tickets, deadline, enough)
 
@@ -141,20 +145,29 @@ def ask(
 ) -> list[Answer]:
     """Ask workers on a connection of its own, until ``deadline`` (monotonic).
 
-    Raises ActionError: 503 (broker-unreachable) where nothing was sent or the broker failed.
+    Raises ActionError: 503 (broker-unreachable) when nothing was sent, 504 (broker-timeout) when
+    the connection was lost after it.
     """
-    try:
+    gate = Gate()
+
+    def act() -> list[Answer]:
         workers = Workers(settings, control_exchange)
-    except (SourceLostError, BrokerUrlError) as error:
-        raise unreachable(error.message) from None
+        try:
+            return workers.round(questions, deadline=deadline, enough=enough, gate=gate)
+        finally:
+            workers.close()
+
     try:
-        return workers.round(questions, deadline=deadline, enough=enough)
-    except SourceLostError as error:
-        raise unreachable(error.message) from None
+        # The answers' own deadline is over a moment before; closing takes another.
+        left = deadline - time.monotonic() + _CLOSING_SECONDS
+        return Call(act, "z4j-ask-workers").result(left)
+    except (SourceLostError, BrokerUrlError) as error:
+        why = error.message
+    except (TimeoutError, TooLateError):
+        why = "no answer in time"
     except Exception as error:  # noqa: BLE001 - each driver has errors of its own
-        raise unreachable(f"{workers.location}: {type(error).__name__}") from None
-    finally:
-        workers.close()
+        why = type(error).__name__
+    raise unknown(why) if gate.close() else unreachable(why)
 
 
 def _answers(question: Question, message: Any) -> list[Answer]:

@@ -1,8 +1,7 @@
 """Reads what a result backend keeps of a task, raw, through Celery's own backend classes."""
 
 import contextlib
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from celery import Celery
 from celery.app.backends import by_url
 from celery.backends.base import BaseKeyValueStoreBackend
 
+from z4j_exporter.actions.celery_deadline import Call
 from z4j_exporter.actions.messages_body import expand
 from z4j_exporter.actions.model import ActionError
 from z4j_exporter.actions.payload_backend import Metadata, read_metadata
@@ -46,7 +46,16 @@ class ResultBackend:
 
         Raises ActionError: 503 (backend-unreachable), 422 (backend-unsupported or -unreadable).
         """
-        raw = _within(lambda: self._raw(task_id, timeout_seconds), timeout_seconds)
+        call = Call(lambda: self._raw(task_id, timeout_seconds), "z4j-result-backend")
+        try:
+            raw = call.result(timeout_seconds)
+        except ActionError:
+            raise
+        except TimeoutError:
+            raise _unreachable("no answer in time") from None
+        except Exception as error:  # noqa: BLE001 - each driver has errors of its own
+            # Only its kind: its text may hold the password.
+            raise _unreachable(type(error).__name__) from None
         return read_metadata(raw, task_id)
 
     def _raw(self, task_id: str, timeout_seconds: float) -> bytes | str | None:
@@ -83,32 +92,6 @@ class ResultBackend:
         if self._options.tls is not None:
             app.conf.redis_backend_use_ssl = dict(self._options.tls)
         return app
-
-
-def _within(read: Callable[[], Any], seconds: float) -> Any:
-    """Return what ``read`` returns, in a thread that is left behind when it takes longer.
-
-    Each driver has timeouts of its own, for each attempt, each address or none at all.
-    """
-    outcome: list[Any] = []
-
-    def run() -> None:
-        try:
-            outcome.append(read())
-        except ActionError as error:
-            outcome.append(error)
-        except Exception as error:  # noqa: BLE001 - each driver has errors of its own
-            # Only its kind: its text may hold the password.
-            outcome.append(_unreachable(type(error).__name__))
-
-    thread = threading.Thread(target=run, name="z4j-result-backend", daemon=True)
-    thread.start()
-    thread.join(max(0.0, seconds))
-    if not outcome:
-        raise _unreachable("no answer in time")
-    if isinstance(outcome[0], ActionError):
-        raise outcome[0]
-    return outcome[0]
 
 
 def _unreachable(why: str) -> ActionError:

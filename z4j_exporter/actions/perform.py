@@ -8,14 +8,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from z4j_exporter.actions.celery_amqp import AmqpBroker
 from z4j_exporter.actions.celery_ask import Answer, Question, ask
 from z4j_exporter.actions.celery_backend import BackendOptions, ResultBackend
-from z4j_exporter.actions.celery_redis import RedisBroker, queue_unknown
-from z4j_exporter.actions.locate import Held, Located, locate, no_answer, refuse_unless_terminable
+from z4j_exporter.actions.celery_errors import queue_unknown
+from z4j_exporter.actions.celery_redis import RedisBroker
+from z4j_exporter.actions.locate import Located, locate, no_answer, refuse_unless_terminable
 from z4j_exporter.actions.messages import Options, Outgoing, compose
 from z4j_exporter.actions.model import ActionError, Payload
 from z4j_exporter.actions.payload import (
@@ -29,71 +29,28 @@ from z4j_exporter.actions.payload import (
 )
 from z4j_exporter.actions.payload_backend import Metadata, of_metadata
 from z4j_exporter.actions.payload_worker import of_worker
+from z4j_exporter.actions.perform_receipts import (
+    PurgeReceipt,
+    RevokeReceipt,
+    SendReceipt,
+    TaskKnown,
+    TerminateReceipt,
+)
 from z4j_exporter.config import Settings
 from z4j_exporter.sources.transports import check_transport
+
+__all__ = [
+    "Performer",
+    "PurgeReceipt",
+    "RevokeReceipt",
+    "SendReceipt",
+    "TaskKnown",
+    "TerminateReceipt",
+]
 
 #: Celery's states that end a task (celery/states.py READY_STATES).
 TERMINAL: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 _SEEN_NOTHING: Final = Seen()
-
-
-@dataclass(frozen=True, slots=True)
-class SendReceipt:
-    """What was sent, and that the broker has it."""
-
-    task_id: str
-    #: The queue; None where it was sent to an exchange of the application's.
-    queue: str | None
-    exchange: str
-    routing_key: str
-    source: str
-    dropped: tuple[str, ...]
-    links: tuple[str, ...]
-    absent: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RevokeReceipt:
-    """What came of a revocation. The metadata was read before it was sent."""
-
-    workers: tuple[str, ...]
-    #: The state that the backend had before; None where it cannot be read.
-    state_before: str | None
-    metadata: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class TerminateReceipt:
-    """What came of a termination: the signal was sent by this worker to its child."""
-
-    worker: str
-    pool: str
-    signal: str
-    metadata: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class PurgeReceipt:
-    """How many messages were ready: counted in a dry run, else removed."""
-
-    messages: int
-    #: By priority step, on Redis only.
-    by_priority: dict[str, int]
-    #: What stays: messages that workers hold are not in the queue.
-    notes: tuple[str, ...] = ("messages that workers hold already are not touched",)
-
-
-@dataclass(frozen=True, slots=True)
-class TaskKnown:
-    """What backend and workers say of a task."""
-
-    #: Of the result backend; None where there is none, or it cannot be read.
-    state: str | None
-    metadata: dict[str, Any]
-    held: tuple[Held, ...]
-    #: Workers that answered; None where they could not be asked.
-    answered: int | None
-    notes: tuple[str, ...] = ()
 
 
 class Performer:
