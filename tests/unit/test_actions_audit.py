@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from z4j_exporter.actions import audit_file
 from z4j_exporter.actions.audit import MAX_IDS, AuditLog, AuditUnavailable, Entry
@@ -132,7 +134,7 @@ def test_a_second_owner_is_refused_with_a_sentence(opened: Opener, path: Path) -
 def test_another_key_is_refused_and_changes_nothing(opened: Opener, path: Path) -> None:
     opened().append(ENTRY)
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match="not made with this key"):
+    with pytest.raises(ConfigError, match="does not end with an entry of this key"):
         opened(b"f" * 32)
     assert path.read_bytes() == before
     assert opened().append(ENTRY).seq == 2
@@ -254,6 +256,60 @@ def test_an_entry_that_could_not_be_synced_is_refused(
     assert log.head == START
     assert log.append(ENTRY).seq == 1
     assert verify(path, KEY).ok
+
+
+def test_when_a_failed_write_leaves_another_file_it_refuses(
+    opened: Opener, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = opened()
+    log.append(ENTRY)
+    with monkeypatch.context() as patch:
+        patch.setattr(audit_file, "_write", writes_some_then_fails)
+        with pytest.raises(AuditUnavailable):
+            log.append(ENTRY)
+    path.write_bytes(Chain(b"another key").seal(1, {}, GENESIS)[0])
+    for _ in range(2):
+        with pytest.raises(AuditUnavailable, match="cannot be written"):
+            log.append(ENTRY)
+
+
+def test_a_full_disk_is_logged_once(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = opened()
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(audit_file, "_write", writes_some_then_fails)
+            for _ in range(3):
+                with pytest.raises(AuditUnavailable):
+                    log.append(ENTRY)
+        log.append(ENTRY)
+    assert (log.failures, len(caplog.records)) == (6, 2)
+
+
+@given(garbage=st.lists(st.binary(max_size=60) | st.sampled_from([b"\n", b"\r", b'{"seq":2,'])))
+@settings(max_examples=200, deadline=None)
+def test_whatever_stands_at_the_end_the_log_goes_on_and_verify_tells(
+    tmp_path_factory: pytest.TempPathFactory, garbage: list[bytes]
+) -> None:
+    path = tmp_path_factory.mktemp("garbage") / "audit.jsonl"
+    log = AuditLog(path, KEY)
+    log.append(ENTRY)
+    log.close()
+    kept = path.read_bytes() + b"".join(garbage)
+    path.write_bytes(kept)
+    log = AuditLog(path, KEY)
+    log.append(ENTRY)
+    log.close()
+    assert path.read_bytes().startswith(kept)  # nothing is ever taken away
+    report = verify(path, KEY)
+    if not kept[len(kept) - sum(map(len, garbage)) :]:
+        assert (report.ok, report.entries) == (True, 2)
+    elif report.ok:
+        assert (report.entries, report.recovered_total) == (3, 1)
+    else:
+        assert report.fault is not None
+        assert "not made by the exporter" in report.fault.reason
 
 
 def test_every_entry_is_synced_before_append_returns(

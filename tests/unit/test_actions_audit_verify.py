@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import threading
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from z4j_exporter.actions.audit import AuditLog, Entry
 from z4j_exporter.actions.audit_chain import GENESIS, Chain, Head
 from z4j_exporter.actions.audit_verify import Report, as_document, verify
+from z4j_exporter.actions.model import Verb
 from z4j_exporter.errors import FileError
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -220,6 +223,27 @@ def test_a_file_that_is_renamed_while_it_is_read_is_met_once(path: Path) -> None
     path.write_bytes(b"".join(LINES))
     path.with_name(f"{path.name}.000001").hardlink_to(path)
     assert verify(path, KEY).entries == 5
+
+
+def test_a_log_that_is_being_written_and_rotated_is_in_order(path: Path) -> None:
+    log = AuditLog(path, KEY, max_file_bytes=2_000)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            log.append(Entry("requested", Verb.RETRY))
+
+    writer = threading.Thread(target=write, name="writer", daemon=True)
+    writer.start()
+    try:
+        for _ in range(30):
+            report = verify(path, KEY, expected=log.head)
+            assert report.ok or "cut short" in str(report.fault), report.fault
+    finally:
+        stop.set()
+        writer.join(30)
+        log.close()
+    assert verify(path, KEY, expected=log.head).ok
 
 
 def test_a_log_that_is_not_there_is_a_sentence(path: Path) -> None:

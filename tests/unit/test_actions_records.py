@@ -213,6 +213,28 @@ def test_a_key_whose_action_was_interrupted_is_not_done_again(
     assert (again.action.state, again.fresh) == (State.UNKNOWN, False)
 
 
+def test_what_was_refused_for_a_passing_cause_may_be_asked_again(journal: ActionJournal) -> None:
+    journal.begin(keyed("a"))
+    journal.finish("a", State.REFUSED, {"kind": "audit-unavailable"}, release=True)
+    assert journal.begin(keyed("a2")).fresh
+    journal.begin_for_alert(by_alert("a3"), KEY, Guards())
+    journal.finish("a3", State.FAILED, {"kind": "broker-down"}, release=True)
+    assert journal.begin_for_alert(by_alert("a4"), KEY, Guards()).decision == "claimed"
+
+
+@pytest.mark.parametrize("becomes", [ItemState.SENT, ItemState.UNKNOWN])
+def test_what_may_have_been_sent_is_not_released(
+    journal: ActionJournal, becomes: ItemState
+) -> None:
+    journal.begin(keyed("a"))
+    journal.start("a", take=1)
+    journal.items.settle("a", [Settled(0, becomes, {})])
+    for state in (State.FAILED, State.DONE, State.UNKNOWN):
+        with pytest.raises(TransitionError):
+            journal.finish("a", state, {}, release=True)
+    assert journal.get("a").state is State.RUNNING
+
+
 def test_of_many_threads_with_one_key_one_acts(journal: ActionJournal) -> None:
     outcomes: list[str] = []
 

@@ -103,6 +103,7 @@ class AuditLog:
         #: How many times the end was torn and told of, since the start; writes that failed.
         self.recovered = 0
         self.failures = 0
+        self._told_of_failure = False
         self._owner = Owner(path, "audit log")
         try:
             try:
@@ -141,6 +142,8 @@ class AuditLog:
             except OSError as error:
                 self._failed(error)
                 raise AuditUnavailable(_hint(error)) from None
+            except ConfigError as error:  # after a failed write: the end is not ours any more
+                raise AuditUnavailable(error.message) from None
 
     def close(self) -> None:
         """Close the file and let other processes have it."""
@@ -152,6 +155,7 @@ class AuditLog:
         line, head = self._chain.seal(self._head.seq + 1, members, self._head.mac)
         self._file.append(before + line, rotate=rotate)
         self._head = head
+        self._told_of_failure = False
         return head
 
     def _tell_of_torn(self) -> None:
@@ -202,7 +206,7 @@ class AuditLog:
             or (foreign and not older)
         ):
             raise ConfigError(
-                f"{self._file.path}: the audit log's last entry was not made with this key",
+                f"{self._file.path}: the audit log does not end with an entry of this key",
                 hint="Bring back the key or the log; or move the log away, and a new one begins.",
             )
         return before.head, tail
@@ -224,8 +228,10 @@ class AuditLog:
 
     def _failed(self, error: OSError) -> None:
         self.failures += 1
-        self._in_doubt = not isinstance(error, ReplacedError)
-        logger.error("%s: cannot be written: %s", self._file.path, error)
+        self._in_doubt = self._in_doubt or not isinstance(error, ReplacedError)
+        if not self._told_of_failure:  # once, not for each request while the disk is full
+            self._told_of_failure = True
+            logger.error("%s: cannot be written: %s", self._file.path, error)
 
     def _now(self) -> str:
         moment = datetime.fromtimestamp(self._clock(), UTC).replace(tzinfo=None)

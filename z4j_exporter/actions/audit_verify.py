@@ -225,31 +225,25 @@ class _Walk:
 def _open(path: Path, stack: ExitStack) -> list[tuple[str, BinaryIO]]:
     """Open all files of a log, oldest first.
 
-    The newest is opened first: when it is full and renamed meanwhile, it is met twice, not never.
+    The newest is opened first: when it gets its number meanwhile, it is met twice, not never.
     """
+    files: list[tuple[str, BinaryIO]] = []
     try:
-        files: list[tuple[str, BinaryIO]] = []
-        seen: set[tuple[int, int]] = set()
-        if path.exists():
-            files.append((str(path), stack.enter_context(path.open("rb"))))
-            seen.add(_identity(files[0][1]))
-        older: list[tuple[str, BinaryIO]] = []
+        newest = stack.enter_context(path.open("rb")) if path.exists() else None
         for name in numbered(path):
             file = stack.enter_context(name.open("rb"))
-            if _identity(file) not in seen:
-                older.append((str(name), file))
+            files.append((str(name), file))
+            if newest is not None and os.path.sameopenfile(newest.fileno(), file.fileno()):
+                newest = None
+        if newest is not None:
+            files.append((str(path), newest))
     except OSError as error:
         raise FileError(f"{error.filename or path}: cannot be read: {error.strerror}") from None
-    if not files and not older:
+    if not files:
         raise FileError(
             f"{path}: there is no audit log", hint="Name the file, not the directory that it is in."
         )
-    return older + files
-
-
-def _identity(file: BinaryIO) -> tuple[int, int]:
-    facts = os.fstat(file.fileno())
-    return facts.st_dev, facts.st_ino
+    return files
 
 
 def _lines(name: str, file: BinaryIO) -> Iterator[_Line]:

@@ -141,17 +141,23 @@ class ActionJournal:
         result: dict[str, Any],
         *,
         settled: Sequence[Settled] = (),
+        release: bool = False,
     ) -> Action:
         """Write what came of an action, and of its last items.
 
         Items that were taken and not settled become unknown; those that wait never begin, unless
-        the action is unknown itself. Raises TransitionError, and writes nothing, when it cannot
-        become that.
+        the action is unknown itself. ``release``: nothing was done and the cause may pass (503),
+        so the same idempotency key, or the same alert, may ask again.
+
+        Raises TransitionError, and writes nothing, when it cannot become that, or when something
+        may have been sent that is to be released.
         """
         stopped = "" if state is State.UNKNOWN else str(state)
         with self._database.transaction() as connection:
             records_items.settle(connection, action_id, settled)
             records_items.settle_rest(connection, action_id, stopped)
+            if release:
+                _release(connection, action_id, state)
             return self._finish(connection, action_id, state, result)
 
     def finish_job(self, action_id: str, result: dict[str, Any], *, stopped: str = "") -> Action:
@@ -271,6 +277,14 @@ def _set_state(connection: sqlite3.Connection, action_id: str, state: State) -> 
     connection.execute(
         "UPDATE actions SET state = ?, finished_at = NULL WHERE id = ?", (state, action_id)
     )
+
+
+def _release(connection: sqlite3.Connection, action_id: str, state: State) -> None:
+    sent = {ItemState.SENT, ItemState.UNKNOWN} & records_items.count(connection, action_id).keys()
+    if sent or state not in (State.REFUSED, State.FAILED):
+        raise TransitionError(f"action {action_id} may have done something: {state}")
+    for table in ("idempotency_keys", "alert_claims"):
+        connection.execute(f"DELETE FROM {table} WHERE action_id = ?", (action_id,))  # noqa: S608  # constants only
 
 
 def _pairs(action: Action) -> list[tuple[str, str]]:

@@ -71,6 +71,7 @@ TABLES = (
     """,
     "CREATE INDEX alert_claims_by_time ON alert_claims (rule, dry_run, claimed_at)",
     "CREATE INDEX alert_claims_by_sight ON alert_claims (seen_at)",
+    "CREATE INDEX alert_claims_by_action ON alert_claims (action_id)",
     """
     CREATE TABLE breakers (
         rule TEXT PRIMARY KEY,
