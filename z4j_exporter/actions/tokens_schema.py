@@ -65,7 +65,11 @@ def _san(value: Any) -> str:
 
 
 def _listed(value: Any) -> Any:
-    return () if value in ("", None) else value  # `tokens:` with nothing beneath
+    if value in ("", None):
+        return ()  # `tokens:` with nothing beneath
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("write a list")
+    return value
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
