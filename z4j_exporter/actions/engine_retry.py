@@ -1,0 +1,200 @@
+"""Retries one task: checks that it may be, finds what it was sent with, sends it once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from z4j_exporter.actions.engine_parts import Access, Performs, Refusal, caller_of, options_of
+from z4j_exporter.actions.engine_request import ACTIVE_STATES, Given, Sending, TaskState
+from z4j_exporter.actions.engine_tasks import TaskFacts, Tasks
+from z4j_exporter.actions.messages import compose, retry_count
+from z4j_exporter.actions.model import Actor, Payload, Verb
+from z4j_exporter.actions.payload import Seen
+from z4j_exporter.actions.records_items import Retried
+
+#: Celery's states of a finished task (celery/states.py), as the tracker names them.
+_OF_BACKEND: Final[dict[str, TaskState]] = {
+    "SUCCESS": "succeeded",
+    "FAILURE": "failed",
+    "REVOKED": "revoked",
+}
+_OF_PHASE: Final[dict[str, TaskState]] = {"active": "running"}
+
+
+class Links(Protocol):
+    """Which retries came of which task; see records_items.Items."""
+
+    def retried_as(self, task_id: str) -> Sequence[Retried]:
+        """Return the retries of a task, oldest first."""
+
+    def depth(self, task_id: str) -> int:
+        """Return how many retries of ours lead to a task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A task that can be sent again now."""
+
+    task_id: str
+    payload: Payload
+    #: Which retry in its chain this will be, from 1.
+    count: int
+    sending: Sending
+    #: Where to; None where it goes to the exchange that it was sent to.
+    queue: str | None
+
+
+class Retries:
+    """How tasks are sent again. ``cap``: retries of retries of one task."""
+
+    def __init__(
+        self, performer: Performs, access: Access, tasks: Tasks, links: Links, *, cap: int
+    ) -> None:
+        self._performer = performer
+        self._access = access
+        self._tasks = tasks
+        self._links = links
+        self._cap = cap
+
+    def prepare(
+        self,
+        actor: Actor,
+        task_id: str,
+        *,
+        verb: Verb = Verb.RETRY,
+        sending: Sending,
+        from_state: Sequence[TaskState] = (),
+        given: Given | None = None,
+        timeout_seconds: float = 10.0,
+    ) -> Ready:
+        """Check everything that can be checked before sending; nothing is sent.
+
+        Raises ActionError: 403, 409 (state-differs, task-active, already-retried, retry-chain-cap)
+        and whatever finding the payload raises.
+        """
+        facts = self._tasks.get(task_id) or TaskFacts(task_id)
+        if facts.name is not None and facts.queue is not None:
+            self._access.permit(actor, verb, task_name=facts.name, queue=facts.queue)
+        self.check_state(facts, from_state)
+        if not sending.again:
+            self._check_first(task_id)
+        self._check_cap(self._links.depth(task_id))
+        payload = self._performer.find(
+            task_id,
+            caller_of(given),
+            seen=Seen(facts.name, facts.queue),
+            queues=[facts.queue] if facts.queue else [],
+            unverified=sending.unverified,
+            timeout_seconds=timeout_seconds,
+        )
+        came_from = payload.queue or (payload.routing_key if not payload.exchange else None)
+        queue = sending.queue or came_from
+        # The name that is sent counts, and every queue that the task was or will be in.
+        for name in {payload.name, facts.name or payload.name}:
+            for each in {queue, came_from or queue, facts.queue or queue}:
+                self._access.permit(actor, verb, task_name=name, queue=each)
+        depth = max(self._links.depth(task_id), retry_count(payload))
+        self._check_cap(depth)
+        return Ready(task_id, payload, depth + 1, sending, queue)
+
+    def preview(self, ready: Ready, new_id: str) -> dict[str, Any]:
+        """Return what sending it would do. Raises ActionError where it could not be done."""
+        payload = ready.payload
+        message = compose(
+            payload,
+            new_id,
+            retry_of=ready.task_id,
+            retry_count=ready.count,
+            origin="",
+            options=options_of(ready.sending),
+        )
+        told = self._told(ready) | {
+            "dropped": list(message.dropped),
+            "links": list(message.links),
+            "absent": list(payload.absent),
+        }
+        if ready.queue is not None and not ready.sending.new_queue:
+            # Refused where the broker does not know the queue, as sending would be.
+            told["queue_messages"] = self._performer.purge_count(ready.queue).messages
+        return told
+
+    def send(self, ready: Ready, new_id: str) -> dict[str, Any]:
+        """Send it, once; return what was sent. Raises ActionError."""
+        receipt = self._performer.send(
+            ready.payload,
+            new_id,
+            retry_of=ready.task_id,
+            retry_count=ready.count,
+            queue=ready.sending.queue,
+            new_queue=ready.sending.new_queue,
+            options=options_of(ready.sending),
+        )
+        return self._told(ready) | {
+            "queue": receipt.queue,
+            "dropped": list(receipt.dropped),
+            "links": list(receipt.links),
+            "absent": list(receipt.absent),
+        }
+
+    def check_state(self, facts: TaskFacts, from_state: Sequence[TaskState]) -> None:
+        """Check the precondition; without one, a task that may yet end is refused.
+
+        Raises Refusal (409) with the state that the task is in.
+        """
+        if not from_state:
+            if facts.state in ACTIVE_STATES:
+                raise _conflict(
+                    "task-active",
+                    f"The task has not ended: it is {facts.state}. Sent again, it would run twice.",
+                    facts.state,
+                    "Name the state in from_state when that is meant.",
+                )
+            return
+        state = self._known_state(facts)
+        if state not in from_state:
+            raise _conflict(
+                "state-differs", f"The task is {state}, and not as from_state says.", state, ""
+            )
+
+    def _known_state(self, facts: TaskFacts) -> TaskState:
+        """Return a task's state; where no event told of it, ask backend and workers."""
+        if facts.state != "unknown":
+            return facts.state
+        known = self._performer.state(facts.task_id)
+        if known.held:
+            return _OF_PHASE.get(known.held[0].phase, "reserved")
+        return _OF_BACKEND.get(known.state or "", "unknown")
+
+    def _check_first(self, task_id: str) -> None:
+        former = self._links.retried_as(task_id)
+        if former:
+            raise Refusal(
+                "already-retried",
+                409,
+                "The task was sent again before."
+                if former[-1].certain
+                else "The task may have been sent again before: that is not known.",
+                hint="Say again=true to send it once more.",
+                extra={"retried_as": [one.new_id for one in former]},
+            )
+
+    def _check_cap(self, depth: int) -> None:
+        if depth >= self._cap:
+            raise Refusal(
+                "retry-chain-cap",
+                409,
+                f"The task is itself retry {depth} of a chain; at most {self._cap} are allowed.",
+                hint="Find out why it fails; the cap is --actions-max-retries-chain.",
+            )
+
+    def _told(self, ready: Ready) -> dict[str, Any]:
+        return {
+            "task": ready.payload.name,
+            "queue": ready.queue,
+            "source": ready.payload.source,
+            "retry_count": ready.count,
+        }
+
+
+def _conflict(kind: str, detail: str, state: TaskState, hint: str) -> Refusal:
+    return Refusal(kind, 409, detail, hint=hint, extra={"state": state})
