@@ -67,6 +67,15 @@ def test_for_programs(log: Path) -> None:
     assert [place["line"] for place in document["recovered_places"]] == [4]
 
 
+def test_the_settings_of_the_exporter_name_the_log(log: Path) -> None:
+    write(log, 1)
+    environment = {
+        "Z4J_EXPORTER_ACTIONS_AUDIT_PATH": str(log),
+        "Z4J_EXPORTER_ACTIONS_AUDIT_KEY_FILE": f"{log}.key",
+    }
+    assert run_command("audit", "verify", env=environment).returncode == INTACT
+
+
 def test_what_is_torn_is_named(log: Path) -> None:
     write(log, 1)
     log.write_bytes(log.read_bytes() + b'{"seq":2,"torn')
@@ -83,9 +92,9 @@ def test_a_key_from_a_file_or_the_environment(log: Path, tmp_path: Path) -> None
     given = run_command("audit", "verify", str(log), "--key-file", str(key))
     assert given.returncode == INTACT
     assert "note:" not in given.stdout
-    environment = {"Z4J_EXPORTER_AUDIT_KEY": key.read_text().strip()}
+    environment = {"Z4J_EXPORTER_ACTIONS_AUDIT_KEY": key.read_text().strip()}
     assert run_command("audit", "verify", str(log), env=environment).returncode == INTACT
-    other = {"Z4J_EXPORTER_AUDIT_KEY": "0" * 64}
+    other = {"Z4J_EXPORTER_ACTIONS_AUDIT_KEY": "0" * 64}
     result = run_command("audit", "verify", str(log), env=other)
     assert result.returncode == NOT_INTACT
     assert "not the key" in result.stdout

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,19 +105,19 @@ class AuditLog:
         self.recovered = 0
         self.failures = 0
         self._told_of_failure = False
-        self._owner = Owner(path, "audit log")
-        try:
+        #: Whether the end of the file may not be what memory says.
+        self._in_doubt = False
+        with ExitStack() as undo:
+            self._owner = Owner(path, "audit log")
+            undo.callback(self._owner.close)
             try:
                 self._file = LogFile(path, max_bytes=max_file_bytes)
+                undo.callback(self._file.close)
                 self._head, self._left = self._look()
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise FileError(f"{path}: the audit log cannot be opened: {reason}") from None
-            #: Whether the end of the file may not be what memory says.
-            self._in_doubt = False
-        except BaseException:
-            self._owner.close()
-            raise
+            undo.pop_all()
         with self._lock:
             try:
                 self._tell_of_torn()

@@ -15,7 +15,7 @@ LEAST_CHARACTERS = 32
 _MOST_BYTES = 4096
 
 #: The environment variable that may hold the key.
-ENVIRONMENT_VARIABLE = "Z4J_EXPORTER_AUDIT_KEY"
+ENVIRONMENT_VARIABLE = "Z4J_EXPORTER_ACTIONS_AUDIT_KEY"
 
 
 def beside(log: Path) -> Path:

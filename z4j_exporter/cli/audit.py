@@ -26,15 +26,15 @@ def audit() -> None:
     "log",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    envvar="Z4J_EXPORTER_AUDIT_LOG",
+    envvar="Z4J_EXPORTER_ACTIONS_AUDIT_PATH",
     required=True,
 )
 @click.option(
     "--key-file",
     type=click.Path(path_type=Path),
-    envvar="Z4J_EXPORTER_AUDIT_KEY_FILE",
+    envvar="Z4J_EXPORTER_ACTIONS_AUDIT_KEY_FILE",
     help="The key that the log is written with.  [default: the environment variable"
-    " Z4J_EXPORTER_AUDIT_KEY, else PATH.key]",
+    " Z4J_EXPORTER_ACTIONS_AUDIT_KEY, else PATH.key]",
 )
 @click.option(
     "--head",
