@@ -212,10 +212,10 @@ class ActionJournal:
             records_keys.expire(connection, now)
             connection.execute("DELETE FROM alert_claims WHERE seen_at < ?", (now - kept_seconds,))
             cursor = connection.execute(
-                "DELETE FROM actions WHERE id IN (SELECT id FROM actions WHERE requested_at < ?1"
-                " AND finished_at < ?1 AND state NOT IN ('pending', 'running') AND id NOT IN"
-                " (SELECT action_id FROM idempotency_keys) ORDER BY requested_at LIMIT ?2)",
-                (now - kept_seconds, _PRUNED_AT_ONCE),
+                "DELETE FROM actions WHERE id IN (SELECT id FROM actions WHERE requested_at < :old"
+                " AND finished_at < :old AND state NOT IN ('pending', 'running') AND id NOT IN"
+                " (SELECT action_id FROM idempotency_keys) ORDER BY requested_at LIMIT :most)",
+                {"old": now - kept_seconds, "most": _PRUNED_AT_ONCE},
             )
             return cursor.rowcount
 

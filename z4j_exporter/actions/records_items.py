@@ -115,9 +115,12 @@ def insert(
     """Insert items that wait, from pairs of old and new id."""
     connection.executemany(
         "INSERT INTO items (action_id, position, task_id, new_id, state, detail_json, depth)"
-        " VALUES (?1, ?2, ?3, ?4, 'waiting', '{}',"
-        " 1 + coalesce((SELECT depth FROM items WHERE new_id = ?3), 0))",
-        ((action_id, position, old, new) for position, (old, new) in enumerate(pairs)),
+        " VALUES (:action, :position, :old, :new, 'waiting', '{}',"
+        " 1 + coalesce((SELECT depth FROM items WHERE new_id = :old), 0))",
+        (
+            {"action": action_id, "position": position, "old": old, "new": new}
+            for position, (old, new) in enumerate(pairs)
+        ),
     )
 
 
