@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from z4j_exporter.actions.model import ActionError, Actor, Role, Verb
@@ -173,6 +173,7 @@ def test_what_cannot_be_read_is_400_and_never_repeated(header: bytes | str) -> N
     assert stats.authentications() == {"malformed": 1}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda b: b"Bearer " + b) | st.text())
 def test_no_header_does_more_than_being_refused(header: bytes | str) -> None:
     access, stats = authorizer()
@@ -182,6 +183,7 @@ def test_no_header_does_more_than_being_refused(header: bytes | str) -> None:
     assert stats.authentications() == {caught.value.reason: 1}
 
 
+@settings(deadline=None)
 @given(st.from_regex(rb"[A-Za-z0-9._~+/-]{1,64}={0,2}", fullmatch=True))
 def test_a_token_comes_out_as_it_went_in(token: bytes) -> None:
     assert bearer_token(b"Bearer " + token) == token.decode()

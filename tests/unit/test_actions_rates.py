@@ -1,7 +1,7 @@
 """Rates: so many at once, so many more a second, and never more buckets than agreed."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from z4j_exporter.actions.rates import Buckets, Rate, RateLimitedError, RateLimits, peer_key
@@ -25,6 +25,7 @@ def test_a_clock_that_stands_or_goes_back_gives_nothing() -> None:
     assert len(buckets) == 1
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 5), st.integers(0, 3)), max_size=60),
     st.floats(0.1, 10),

@@ -4,7 +4,7 @@ import time
 from fnmatch import fnmatchcase
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from z4j_exporter.actions.scopes import check_glob, within
@@ -41,11 +41,13 @@ def test_no_globs_are_no_restriction_and_an_unknown_name_is_in_no_scope() -> Non
     assert not within(None, ["*"])
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_they_are_those_of_fnmatch(name: str, glob: str) -> None:
     assert within(name, [glob]) == fnmatchcase(name, glob)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_a_name_lies_in_the_scope_of_itself_when_its_signs_are_escaped(name: str) -> None:
     import glob
@@ -55,6 +57,7 @@ def test_a_name_lies_in_the_scope_of_itself_when_its_signs_are_escaped(name: str
     assert not within("x" + name, [glob.escape(name)]) or name.startswith("x" * len(name) + "x")
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "*", "?", "[ab]"]), max_size=40).map("".join))
 def test_no_glob_is_slow(glob: str) -> None:
     begun = time.process_time()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from z4j_exporter.actions import tokens_yaml
@@ -42,6 +42,7 @@ def test_the_checksum_is_crc_32_in_base_62() -> None:
     assert is_whole("z4j_" + "0" * 43 + "4KkEfY")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 52), st.characters())
 def test_any_other_character_is_noticed(place: int, other: str) -> None:
     wrong = TOKEN[:place] + other + TOKEN[place + 1 :]
@@ -61,6 +62,7 @@ def test_what_is_kept_is_not_the_token() -> None:
     assert TOKEN not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_other_hashes_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="write sha256:"):
@@ -184,6 +186,7 @@ def test_a_file_with_a_fault_is_refused_in_one_sentence(text: str, says: str) ->
     assert TOKEN not in message
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_does_more_than_being_refused(text: str) -> None:
     try:
@@ -193,6 +196,7 @@ def test_no_text_does_more_than_being_refused(text: str) -> None:
     assert found.entries == ()
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.text(max_size=8),

@@ -5,6 +5,7 @@ and must be what was wanted; where it is not (entries written on one line, ancho
 written anew from its content, without its comments.
 """
 
+import re
 from typing import Any
 
 import yaml
@@ -15,6 +16,8 @@ from z4j_exporter.actions.tokens_yaml import TextLoader
 from z4j_exporter.errors import ConfigError, ExporterError
 
 _HEADER = "# Who may act on tasks. The hash of a token is kept here, never the token.\n"
+#: A line with its end (YAML 1.1, 5.4, as PyYAML's marks count them).
+_LINE = re.compile("[^\r\n\x85\u2028\u2029]*(?:\r\n|[\r\n\x85\u2028\u2029])")
 _LISTS = ("tokens", "certificates")
 
 
@@ -90,13 +93,11 @@ def _without_blanks(content: dict[str, Any]) -> dict[str, Any]:
 
 def _appended(text: str, entry: dict[str, Any]) -> str | None:
     """Return the text with an entry behind the last token; None when there is no place for it."""
+    text = _with_end(text)
     root = _root(text)
-    if root is None:
-        return (text or _HEADER).rstrip("\n") + "\n" + _yaml({"tokens": [entry]})
-    listed = _value(root, "tokens")
-    lines = text.splitlines(keepends=True)
+    listed = _value(root, "tokens") if root is not None else None
     if listed is None:
-        return _with_end(text) + _yaml({"tokens": [entry]})
+        return (text if text.strip() else _HEADER) + _yaml({"tokens": [entry]})
     if isinstance(listed, yaml.ScalarNode):  # `tokens:` with nothing beneath
         at, indent = listed.start_mark.line + 1, 2
     elif isinstance(listed, yaml.SequenceNode) and not listed.flow_style and listed.value:
@@ -104,23 +105,27 @@ def _appended(text: str, entry: dict[str, Any]) -> str | None:
     elif isinstance(listed, yaml.SequenceNode) and not listed.value:  # `tokens: []`
         start, end = listed.start_mark.index, listed.end_mark.index
         text = text[:start].rstrip(" ") + text[end:]
-        lines = text.splitlines(keepends=True)
         at, indent = listed.end_mark.line + 1, 2
     else:
         return None
-    block = "".join(" " * indent + line for line in _yaml([entry]).splitlines(keepends=True))
-    return _with_end("".join(lines[:at])) + block + "".join(lines[at:])
+    lines = _lines(text)
+    block = "".join(" " * indent + line for line in _lines(_yaml([entry])))
+    return "".join(lines[:at]) + block + "".join(lines[at:])
 
 
 def _removed(text: str, key: str, number: int) -> str | None:
     """Return the text without an entry's lines; None when it shares them with others."""
+    text = _with_end(text)
     root = _root(text)
     listed = _value(root, key) if root is not None else None
     if not isinstance(listed, yaml.SequenceNode) or listed.flow_style:
         return None
     node = listed.value[number]
-    lines = text.splitlines(keepends=True)
-    return "".join(lines[: node.start_mark.line] + lines[_last_line(node) + 1 :])
+    lines = _lines(text)
+    end = min(_last_line(node) + 1, len(lines))
+    while not lines[end - 1].strip():
+        end -= 1
+    return "".join(lines[: node.start_mark.line] + lines[end:])
 
 
 def _root(text: str) -> yaml.MappingNode | None:
@@ -139,11 +144,18 @@ def _last_line(node: yaml.Node) -> int:
         return _last_line(node.value[-1][1])
     if isinstance(node, yaml.SequenceNode) and not node.flow_style and node.value:
         return _last_line(node.value[-1])
-    return int(node.end_mark.line)
+    line = int(node.end_mark.line)
+    # A block of text (| or >) ends where the next line with words begins.
+    return line - 1 if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">") else line
 
 
 def _with_end(text: str) -> str:
     return text if not text or text.endswith("\n") else text + "\n"
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines(): YAML counts lines by other ends than Python.
+    return _LINE.findall(text)
 
 
 def _yaml(content: Any) -> str:
