@@ -639,6 +639,42 @@ def test_a_full_disk_refuses_and_writes_nothing(journal: ActionJournal) -> None:
     assert journal.begin(bulk(size=2000)).fresh
 
 
+def test_an_end_that_a_full_disk_kept_out_is_written_before_the_next_action(
+    journal: ActionJournal, clock: Clock
+) -> None:
+    journal.begin(keyed("a"))
+    journal.start("a", take=1)
+    journal.begin(bulk(size=1))
+    journal.start("b", take=1)
+    connection = journal._database._connection
+    connection.execute("PRAGMA query_only = ON")
+    for _ in range(2):
+        with pytest.raises(JournalUnavailable):
+            journal.begin(keyed("a2"))
+    with pytest.raises(JournalUnavailable):
+        journal.finish("a", State.DONE, {"fidelity": "capture"}, settled=[sent(0)])
+    with pytest.raises(JournalUnavailable):
+        journal.finish_job("b", {})
+    assert journal.get("a").state is State.RUNNING
+    connection.execute("PRAGMA query_only = OFF")
+    again = journal.begin(keyed("a2"))
+    assert (again.fresh, again.action.state) == (False, State.DONE)
+    assert journal.get("b").state is State.UNKNOWN
+    assert [link.certain for link in journal.items.retried_as("t1")] == [True]
+
+
+def test_an_end_that_was_written_twice_stops_nothing(journal: ActionJournal) -> None:
+    journal.begin(retry())
+    connection = journal._database._connection
+    connection.execute("PRAGMA query_only = ON")
+    for _ in range(2):
+        with pytest.raises(JournalUnavailable):
+            journal.finish("a", State.REFUSED, {})
+    connection.execute("PRAGMA query_only = OFF")
+    assert journal.begin(retry("a2", "t2")).fresh
+    assert journal.get("a").state is State.REFUSED
+
+
 @pytest.mark.parametrize("replaced", [True, False])
 def test_a_file_that_was_taken_away_is_not_written_to(
     journal: ActionJournal, path: Path, replaced: bool

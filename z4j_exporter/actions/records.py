@@ -17,7 +17,16 @@ from z4j_exporter.actions.model import Action, ActionError, State, Verb
 from z4j_exporter.actions.records_alerts import AlertKey, Alerts, Guards, Verdict
 from z4j_exporter.actions.records_database import Database, JournalUnavailable
 from z4j_exporter.actions.records_items import Items, Settled
-from z4j_exporter.actions.records_rows import COLUMNS, PLACES, Item, action_of, to_json, values
+from z4j_exporter.actions.records_owed import Owed
+from z4j_exporter.actions.records_rows import (
+    COLUMNS,
+    PLACES,
+    Item,
+    action_of,
+    pairs_of,
+    to_json,
+    values,
+)
 from z4j_exporter.actions.records_states import (
     FOLLOWING,
     UNFINISHED,
@@ -58,6 +67,7 @@ class ActionJournal:
         self._database = Database(path)
         self.items = Items(self._database)
         self.alerts = Alerts(self._database, clock)
+        self._owed = Owed()
         #: Ids of the actions that the last process left unfinished: the audit log's to tell.
         self.interrupted: tuple[str, ...] = ()
         try:
@@ -74,6 +84,7 @@ class ActionJournal:
 
         Raises ActionError: 422 ``idempotency-key-reused``, 409 ``idempotency-key-in-flight``.
         """
+        self._owed.pay()
         with self._database.transaction() as connection:
             former = records_keys.find(connection, action, self._clock())
             if former is not None:
@@ -91,6 +102,7 @@ class ActionJournal:
         items: Iterable[tuple[str, str]] | None = None,
     ) -> Verdict:
         """Claim an alert and write its action as pending, or neither: see ``records_alerts``."""
+        self._owed.pay()
         with self._database.transaction() as connection:
             verdict = records_alerts.claim(
                 connection,
@@ -150,15 +162,20 @@ class ActionJournal:
         so the same idempotency key, or the same alert, may ask again.
 
         Raises TransitionError, and writes nothing, when it cannot become that, or when something
-        may have been sent that is to be released.
+        may have been sent that is to be released. After JournalUnavailable it is tried again
+        before the next action begins: do not call it again.
         """
         stopped = "" if state is State.UNKNOWN else str(state)
-        with self._database.transaction() as connection:
-            records_items.settle(connection, action_id, settled)
-            records_items.settle_rest(connection, action_id, stopped)
-            if release:
-                _release(connection, action_id, state)
-            return self._finish(connection, action_id, state, result)
+
+        def write() -> Action:
+            with self._database.transaction() as connection:
+                records_items.settle(connection, action_id, settled)
+                records_items.settle_rest(connection, action_id, stopped)
+                if release:
+                    _release(connection, action_id, state)
+                return self._finish(connection, action_id, state, result)
+
+        return self._owed.write(write)
 
     def finish_job(self, action_id: str, result: dict[str, Any], *, stopped: str = "") -> Action:
         """Write the end of a job; its state follows from its items: see ``state_of``.
@@ -166,13 +183,18 @@ class ActionJournal:
         ``stopped`` is the reason when items that wait shall never begin. The result gets the
         number of items in each state as ``counts``.
 
-        Raises TransitionError when items still wait and nothing stopped it.
+        Raises TransitionError when items still wait and nothing stopped it. After
+        JournalUnavailable it is tried again as ``finish`` is.
         """
-        with self._database.transaction() as connection:
-            records_items.settle_rest(connection, action_id, stopped)
-            counts = records_items.count(connection, action_id)
-            told = {**result, "counts": {str(state): number for state, number in counts.items()}}
-            return self._finish(connection, action_id, state_of(counts), told)
+
+        def write() -> Action:
+            with self._database.transaction() as connection:
+                records_items.settle_rest(connection, action_id, stopped)
+                counts = records_items.count(connection, action_id)
+                told = {**result, "counts": {str(state): n for state, n in counts.items()}}
+                return self._finish(connection, action_id, state_of(counts), told)
+
+        return self._owed.write(write)
 
     def get(self, action_id: str) -> Action:
         """Return an action. Raises ActionError 404 ``action-not-found``."""
@@ -207,6 +229,7 @@ class ActionJournal:
         Kept are unfinished actions, those of live idempotency keys, and the claims of alerts
         that were still sent within the time.
         """
+        self._owed.pay()
         now = self._clock()
         with self._database.transaction() as connection:
             records_keys.expire(connection, now)
@@ -232,7 +255,7 @@ class ActionJournal:
         if action.state is not State.PENDING:
             raise TransitionError(f"action {action.id} begins as {action.state}")
         connection.execute(_INSERT, values(action))
-        records_items.insert(connection, action.id, _pairs(action) if items is None else items)
+        records_items.insert(connection, action.id, pairs_of(action) if items is None else items)
 
     def _finish(
         self, connection: sqlite3.Connection, action_id: str, state: State, result: dict[str, Any]
@@ -285,12 +308,3 @@ def _release(connection: sqlite3.Connection, action_id: str, state: State) -> No
         raise TransitionError(f"action {action_id} may have done something: {state}")
     for table in ("idempotency_keys", "alert_claims"):
         connection.execute(f"DELETE FROM {table} WHERE action_id = ?", (action_id,))  # noqa: S608  # constants only
-
-
-def _pairs(action: Action) -> list[tuple[str, str]]:
-    """Return old and new ids; an action that sends nothing has none."""
-    if not action.new_task_ids:
-        return []
-    one = action.target.task_id
-    old = action.target.task_ids or ((one,) if one is not None else ())
-    return list(zip(old, action.new_task_ids, strict=True))

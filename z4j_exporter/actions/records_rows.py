@@ -82,6 +82,15 @@ def item_of(row: sqlite3.Row) -> Item:
     )
 
 
+def pairs_of(action: Action) -> list[tuple[str, str]]:
+    """Return old and new ids of an action; one that sends nothing has none."""
+    if not action.new_task_ids:
+        return []
+    one = action.target.task_id
+    old = action.target.task_ids or ((one,) if one is not None else ())
+    return list(zip(old, action.new_task_ids, strict=True))
+
+
 def to_json(value: Any) -> str:
     """Return a value as JSON in ASCII."""
     return json.dumps(value, separators=(",", ":"))
