@@ -1,7 +1,10 @@
 """Tokens: what they look like, what is kept of them, and what a token file may say."""
 
+import contextlib
 import os
 import re
+import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.certs import certificates
 from z4j_exporter.actions import tokens_yaml
 from z4j_exporter.actions.model import Actor
 from z4j_exporter.actions.tokens import (
@@ -305,6 +309,33 @@ def test_a_certificate_is_known_by_kind_and_name_alone() -> None:
 def test_a_certificate_past_its_end(end: Any, ended: bool) -> None:
     assert certificate_ended({"notAfter": end}, 1769904000.0) is ended
     assert certificate_ended({}, 0.0)
+
+
+def test_a_certificate_as_a_real_handshake_gives_it() -> None:
+    made = certificates()
+    server, client = (
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+        ssl.create_default_context(),
+    )
+    server.load_cert_chain(made.server_certificate, made.server_key)
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(made.ca)
+    client.load_verify_locations(made.ca)
+    client.load_cert_chain(made.client_certificate, made.client_key)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    for end in ends * 4:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    shown = ends[1].getpeercert()
+    assert shown
+    text = "certificates:\n- {name: c, role: viewer, email: client@example.org}\n"
+    assert [e.name for e in parse(text, name="t.yml").of_certificate(shown)] == ["c"]
+    assert not certificate_ended(shown, time.time())
+    assert certificate_ended(shown, 1e12)
 
 
 def test_errors_of_files_are_the_projects_own(tmp_path: Path) -> None:

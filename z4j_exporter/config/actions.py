@@ -5,6 +5,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from z4j_exporter.errors import ConfigError
+
 #: This machine only: what can send and revoke tasks is opened to others on purpose.
 DEFAULT_ACTIONS_ADDRESS = "127.0.0.1:9809"
 #: Tasks of one bulk retry that no setting can go beyond.
@@ -67,7 +69,12 @@ class ActionSettings(BaseModel):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         needed = ("actions_token_file", "actions_journal_path", "actions_audit_path")
-        missing = [name for name in needed if getattr(self, name) is None]
+        missing = [f"--{n.replace('_', '-')}" for n in needed if getattr(self, n) is None]
         if self.actions and missing:
-            raise ValueError(f"actions cannot be on without {', '.join(missing)}")
+            # Not a ValueError: pydantic would not say which settings it is about.
+            raise ConfigError(
+                f"--actions cannot be on without {', '.join(missing)}",
+                hint="The token file is made by `z4j-exporter token new`, the others by the "
+                "exporter.",
+            )
         return self
