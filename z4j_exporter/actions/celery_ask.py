@@ -25,8 +25,8 @@ from z4j_exporter.fleet.mailbox import MAX_REPLY_BYTES, Mailbox
 _LOOK_SECONDS: Final = 0.1
 #: Seconds that other workers are waited for once somebody has said what was wanted.
 _LINGER_SECONDS: Final = 0.2
-#: Seconds that the broker has to say good-bye.
-_CLOSING_SECONDS: Final = 0.5
+#: Seconds that a round of questions may be late.
+_SPARE_SECONDS: Final = 0.5
 #: Answers that are taken in one round.
 _MAX_ANSWERS: Final = 10_000
 
@@ -150,17 +150,21 @@ def ask(
     """
     gate = Gate()
 
+    opened: list[Workers] = []
+
     def act() -> list[Answer]:
-        workers = Workers(settings, control_exchange)
-        try:
-            return workers.round(questions, deadline=deadline, enough=enough, gate=gate)
-        finally:
+        opened.append(Workers(settings, control_exchange))
+        return opened[0].round(questions, deadline=deadline, enough=enough, gate=gate)
+
+    def close() -> None:
+        # On Redis kombu waits up to a second for the end of its last BRPOP.
+        for workers in opened:
             workers.close()
 
     try:
-        # The answers' own deadline is over a moment before; closing takes another.
-        left = deadline - time.monotonic() + _CLOSING_SECONDS
-        return Call(act, "z4j-ask-workers").result(left)
+        # The answers' own deadline is over a moment before.
+        left = deadline - time.monotonic() + _SPARE_SECONDS
+        return Call(act, "z4j-ask-workers", after=close).result(left)
     except (SourceLostError, BrokerUrlError) as error:
         why = error.message
     except (TimeoutError, TooLateError):

@@ -7,7 +7,7 @@ left behind when it is late, and which may then no longer begin to change anythi
 
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 
@@ -38,26 +38,30 @@ class Gate:
 
 
 class Call(Generic[Result]):
-    """A call in a thread of its own."""
+    """A call in a thread of its own. ``after`` cleans up, and nobody waits for that."""
 
-    def __init__(self, act: Callable[[], Result], name: str) -> None:
-        self._act = act
+    def __init__(
+        self, act: Callable[[], Result], name: str, *, after: Callable[[], None] = lambda: None
+    ) -> None:
+        self._act, self._after = act, after
+        self._done = threading.Event()
         self._outcome: list[Result] = []
         self._failure: list[Exception] = []
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def result(self, seconds: float) -> Result:
         """Return what the call returns, or raise what it raises; TimeoutError when it is late."""
-        self._thread.join(max(0.0, seconds))
+        if not self._done.wait(max(0.0, seconds)):
+            raise TimeoutError
         if self._failure:
             raise self._failure[0]
-        if not self._outcome:
-            raise TimeoutError
         return self._outcome[0]
 
-    def _run(self) -> Any:
+    def _run(self) -> None:
         try:
             self._outcome.append(self._act())
         except Exception as error:  # noqa: BLE001 - it is raised again where it is waited for
             self._failure.append(error)
+        finally:
+            self._done.set()
+            self._after()

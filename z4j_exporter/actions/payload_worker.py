@@ -6,7 +6,7 @@ from typing import Any
 from z4j_exporter.actions.locate import Held
 from z4j_exporter.actions.model import Payload
 from z4j_exporter.actions.payload import Seen
-from z4j_exporter.actions.payload_reprs import verdict
+from z4j_exporter.actions.payload_reprs import unalterable, verdict
 
 
 def of_worker(held: Iterable[Held], seen: Seen, *, json_only: bool) -> Payload | None:
@@ -14,7 +14,8 @@ def of_worker(held: Iterable[Held], seen: Seen, *, json_only: bool) -> Payload |
 
     ``inspect query_task`` gives the arguments themselves (celery/worker/request.py ``info``), in
     the worker's task_serializer. In JSON that is exact where the message was JSON, which the
-    answer does not tell: so ``json_only`` must be known, or the reprs must agree.
+    answer does not tell: so ``json_only`` must be known, or the reprs must agree, or there must
+    be nothing that JSON alters.
     """
     for one in held:
         args, kwargs, name = (one.info.get(key) for key in ("args", "kwargs", "type"))
@@ -27,7 +28,8 @@ def of_worker(held: Iterable[Held], seen: Seen, *, json_only: bool) -> Payload |
             one.kwargs_repr or seen.kwargs,
             json_only=json_only,
         )
-        if judged == "differs" or (judged == "unchecked" and not json_only):
+        sure = judged == "same" or json_only or unalterable(args, kwargs)
+        if judged == "differs" or not sure:
             continue
         where = _where(one.info.get("delivery_info"))
         return Payload(
