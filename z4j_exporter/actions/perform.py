@@ -10,13 +10,11 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
-from z4j_exporter.actions.celery_amqp import AmqpBroker
 from z4j_exporter.actions.celery_ask import Answer, Question, ask
 from z4j_exporter.actions.celery_backend import BackendOptions, ResultBackend
-from z4j_exporter.actions.celery_errors import queue_unknown
-from z4j_exporter.actions.celery_redis import RedisBroker
+from z4j_exporter.actions.celery_broker import Broker
 from z4j_exporter.actions.locate import Located, locate, no_answer, refuse_unless_terminable
-from z4j_exporter.actions.messages import Options, Outgoing, compose
+from z4j_exporter.actions.messages import Options, compose
 from z4j_exporter.actions.model import ActionError, Payload
 from z4j_exporter.actions.payload import (
     CallerPayload,
@@ -25,7 +23,6 @@ from z4j_exporter.actions.payload import (
     Source,
     first_of,
     of_capture,
-    of_envelope,
 )
 from z4j_exporter.actions.payload_backend import Metadata, of_metadata
 from z4j_exporter.actions.payload_worker import of_worker
@@ -37,7 +34,6 @@ from z4j_exporter.actions.perform_receipts import (
     TerminateReceipt,
 )
 from z4j_exporter.config import Settings
-from z4j_exporter.sources.transports import check_transport
 
 __all__ = [
     "Performer",
@@ -80,9 +76,7 @@ class Performer:
         self._control_exchange = control_exchange
         self._expected = expected
         self._backend = ResultBackend(backend) if backend else None
-        kind = check_transport(settings.broker_url or "")
-        self._redis = RedisBroker(settings) if kind == "redis" else None
-        self._amqp = AmqpBroker(settings) if kind == "amqp" else None
+        self._broker = Broker(settings)
 
     # payloads and retries
 
@@ -110,7 +104,7 @@ class Performer:
             sources.append(lambda: of_capture(captured, task_id))
         sources += [
             lambda: self._of_backend(task_id, seen, unverified, deadline),
-            lambda: self._of_queue(task_id, named, deadline),
+            lambda: self._broker.find(task_id, named, deadline),
             lambda: self._of_worker(task_id, seen, deadline),
         ]
         return first_of(sources, caller, seen)
@@ -146,7 +140,9 @@ class Performer:
             origin=_origin(),
             options=options,
         )
-        exchange, routing_key = self._deliver(payload, message, queue, new_queue, deadline)
+        exchange, routing_key = self._broker.deliver(
+            payload, message, deadline, queue=queue, new_queue=new_queue
+        )
         return SendReceipt(
             task_id=new_id,
             queue=None if exchange else routing_key,
@@ -174,7 +170,7 @@ class Performer:
             deadline=deadline,
             enough=lambda got: bool(expected) and expected <= {a.worker for a in got},
         )
-        workers = sorted({a.worker for a in answers if _is_ok(a)})
+        workers = sorted({a.worker for a in answers if _ok(a) is not None})
         if not workers:
             raise no_answer("the revocation was sent", sent=True)
         told = metadata.told() if metadata else {}
@@ -199,7 +195,7 @@ class Performer:
             deadline=deadline,
             enough=bool,
         )
-        if not any(_is_ok(answer) for answer in answers):
+        if not any(_ok(answer) is not None for answer in answers):
             raise no_answer("the signal was asked for", sent=True)
         if any("tasks unknown" in str(_ok(answer)) for answer in answers):
             raise ActionError(
@@ -235,62 +231,16 @@ class Performer:
 
     def purge_count(self, queue: str, *, timeout_seconds: float = 5.0) -> PurgeReceipt:
         """Return how many messages a purge would remove. Raises ActionError: 404, 501, 503."""
-        deadline = time.monotonic() + timeout_seconds
-        if self._redis is not None:
-            counts = self._redis.count(queue, deadline)
-            return PurgeReceipt(sum(counts.values()), counts)
-        return PurgeReceipt(self._rabbit().count(queue, deadline), {})
+        return self._broker.count(queue, time.monotonic() + timeout_seconds)
 
     def purge(self, queue: str, *, timeout_seconds: float = 10.0) -> PurgeReceipt:
         """Remove every message that is ready in one queue, at all its priorities.
 
         Raises ActionError: 404, 409, 501, 502, 503, or 504 with ``unknown``.
         """
-        deadline = time.monotonic() + timeout_seconds
-        if self._redis is not None:
-            counts = self._redis.purge(queue, deadline)
-            return PurgeReceipt(sum(counts.values()), counts)
-        return PurgeReceipt(self._rabbit().purge(queue, deadline), {})
+        return self._broker.purge(queue, time.monotonic() + timeout_seconds)
 
     # parts
-
-    def _deliver(
-        self,
-        payload: Payload,
-        message: Outgoing,
-        queue: str | None,
-        new_queue: bool,
-        deadline: float,
-    ) -> tuple[str, str]:
-        """Send where it was asked for, else where it went before; return exchange and key."""
-        name = queue or payload.queue or (payload.routing_key if not payload.exchange else None)
-        if self._redis is not None:
-            if not name and payload.exchange:
-                name = self._only_queue(payload, deadline)
-            if not name:
-                raise queue_unknown(422)
-            self._redis.put(name, message, deadline, new_queue=new_queue)
-            return "", name
-        if name:
-            self._rabbit().put("", name, message, deadline)
-            return "", name
-        if not payload.exchange:
-            raise queue_unknown(422)
-        exchange, routing_key = payload.exchange, payload.routing_key or ""
-        self._rabbit().put(exchange, routing_key, message, deadline)
-        return exchange, routing_key
-
-    def _only_queue(self, payload: Payload, deadline: float) -> str | None:
-        assert self._redis is not None  # noqa: S101 - asked where it is
-        reached = self._redis.route(payload.exchange or "", payload.routing_key or "", deadline)
-        return next(iter(reached)) if len(reached) == 1 else None
-
-    def _rabbit(self) -> AmqpBroker:
-        if self._amqp is None:
-            raise ActionError(
-                "transport-unsupported", 501, "this can be done on Redis and RabbitMQ only"
-            )
-        return self._amqp
 
     def _of_backend(
         self, task_id: str, seen: Seen, unverified: bool, deadline: float
@@ -299,14 +249,6 @@ class Performer:
         if metadata is None:
             return None
         return of_metadata(metadata, seen, json_only=self._json_only, unverified=unverified)
-
-    def _of_queue(self, task_id: str, queues: Iterable[str], deadline: float) -> Payload | None:
-        if self._redis is None:
-            return None
-        found = self._redis.find(task_id, queues, deadline)
-        if found is None:
-            return None
-        return of_envelope(found.envelope, found.queue)
 
     def _of_worker(self, task_id: str, seen: Seen, deadline: float) -> Payload | None:
         located = self._locate(task_id, deadline)
@@ -343,10 +285,6 @@ class Performer:
             control_exchange=self._control_exchange,
             **more,
         )
-
-
-def _is_ok(answer: Answer) -> bool:
-    return _ok(answer) is not None
 
 
 def _ok(answer: Answer) -> object:
