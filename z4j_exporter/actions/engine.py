@@ -19,6 +19,7 @@ from z4j_exporter.actions.bulk_select import Chosen, Selector
 from z4j_exporter.actions.engine_audit import Audit, Log
 from z4j_exporter.actions.engine_confirm import Confirmations
 from z4j_exporter.actions.engine_deeds import Deed, deed_of
+from z4j_exporter.actions.engine_look import Looks
 from z4j_exporter.actions.engine_parts import (
     Access,
     OnStep,
@@ -90,6 +91,10 @@ class Engine:
         self._step = on_step
         self._confirmations = Confirmations(clock)
         self._retries = Retries(performer, access, tasks, journal.items, cap=limits.retries_chain)
+        #: Reading: tasks, groups, actions.
+        self.looks = Looks(
+            journal=journal, performer=performer, access=access, tasks=tasks, groups=groups
+        )
         self._selector = Selector(tasks, groups, access, cap=limits.bulk_cap, rate=limits.bulk_rate)
         self.jobs = Jobs(
             journal,
@@ -117,6 +122,10 @@ class Engine:
     def stop(self, timeout_seconds: float) -> None:
         """End the jobs' thread; a job that is not done goes on when somebody resumes it."""
         self.jobs.stop(timeout_seconds)
+
+    def stranger(self, error: ActionError) -> None:
+        """Write down that somebody who is not known asked. Raises nothing."""
+        self._audit.stranger(error)
 
     # doing
 
@@ -254,12 +263,14 @@ class Engine:
 
     def _finished(self, action: Action, state: State, result: dict[str, Any]) -> Outcome:
         settled = () if action.dry_run else self._settled(action, ItemState.SENT, result)
-        ended, notes = self._record(action, state, result, settled)
+        # The journal is read by others than who may purge.
+        stored = {key: value for key, value in result.items() if key != "confirm"}
+        ended, notes = self._record(action, state, stored, settled)
         self._step("recorded")
         notes += self._audit.outcome(action, str(state))
         self._step("told")
         self._count(action.verb, "dry-run" if action.dry_run else str(state))
-        return Outcome(ended, notes=notes)
+        return Outcome(replace(ended, result=result), notes=notes)
 
     # parts
 

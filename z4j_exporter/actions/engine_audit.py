@@ -43,6 +43,14 @@ class Audit:
             )
         )
 
+    def stranger(self, error: ActionError) -> None:
+        """Write that a request came from nobody who is known; a failure is only logged."""
+        reason = getattr(error, "reason", error.kind)
+        try:
+            self._log.append(Entry("denied", "authenticate", outcome=f"{error.kind}: {reason}"))
+        except ActionError:
+            logger.error("a failed login is not in the audit log")
+
     def refused(self, action: Action, error: ActionError) -> None:
         """Write that an action that was begun may not be done. Raises AuditUnavailable."""
         self._log.append(Entry.of(action, "denied", error.kind))

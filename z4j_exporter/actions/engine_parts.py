@@ -77,6 +77,9 @@ class Access(Protocol):
     def permit(self, actor: Actor, verb: Verb, *, task_name: str | None, queue: str | None) -> None:
         """Check role and scope; raises ActionError (403)."""
 
+    def permit_alerts(self, actor: Actor) -> None:
+        """Check that an actor may deliver alerts; raises ActionError (403)."""
+
     def permit_read(self, actor: Actor) -> None:
         """Check that an actor may see things; raises ActionError (403)."""
 

@@ -92,6 +92,10 @@ class DeadlineProtocol(H11Protocol):
         exchange = _Exchange(self, scope["path"], receive, send)
         if self.conn.their_state is not h11.SEND_BODY:
             self.connection.enter(Phase.WORK)
+        # Only what the TLS context has verified is told here (ssl.SSLSocket.getpeercert).
+        certificate = self.transport.get_extra_info("peercert")
+        if certificate:
+            scope["state"]["peer_certificate"] = certificate
         if _declared_length(scope) > self.limits.body_bytes:
             await send_text(
                 exchange.send,
