@@ -90,7 +90,7 @@ def _matcher(text: str) -> Matcher:
 def _value(raw: str) -> str:
     quoted = raw.startswith('"')
     inner = raw[1:-1] if quoted else raw
-    if quoted and (len(raw) < 2 or not raw.endswith('"') or _odd_escape(inner)):  # noqa: PLR2004
+    if quoted and (len(raw) < 2 or not raw.endswith('"') or _odd_escape(inner)):
         raise ValueError("the value of a matcher has an opening quote and no closing one")
     value, escaped = "", False
     for character in inner:

@@ -8,6 +8,7 @@ See https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -15,6 +16,8 @@ from typing import Any, Final, Literal
 from z4j_exporter.actions.model import ActionError
 
 VERSION: Final = "4"
+#: Alerts of one post that are looked at; each is tried on each rule.
+_MOST_ALERTS: Final = 2000
 #: Labels of one alert; Prometheus has a limit only where somebody sets one.
 _MOST_LABELS: Final = 200
 _FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,64}")
@@ -51,30 +54,26 @@ class Notification:
     """One post."""
 
     alerts: tuple[Alert, ...]
-    #: Alerts that Alertmanager left out (max_alerts of the receiver).
+    #: Alerts that were left out: by Alertmanager (max_alerts of the receiver), or here.
     truncated: int = 0
     #: Alerts that cannot be used: no labels, no start, or in another form than said.
     unusable: int = 0
 
 
-def parse(body: bytes) -> Notification:
+def parse(document: Mapping[str, Any]) -> Notification:
     """Return what was posted. Raises ActionError (400): Alertmanager gives up then, rightly."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise _refused("malformed", "The body is not JSON.") from None
-    if not isinstance(document, dict):
-        raise _refused("malformed", "The body is not what Alertmanager sends.")
     if document.get("version") != VERSION:
         raise _refused("payload-version", f"Only version {VERSION} of the payload is known.")
     alerts = document.get("alerts")
     if not isinstance(alerts, list):
         raise _refused("malformed", "The payload has no list of alerts.")
-    usable = [one for each in alerts if (one := _alert(each, document.get("status"))) is not None]
+    taken = alerts[:_MOST_ALERTS]
+    usable = [one for each in taken if (one := _alert(each, document.get("status"))) is not None]
     truncated = document.get("truncatedAlerts", 0)
     if type(truncated) is not int or not 0 <= truncated < 2**53:
         truncated = 0
-    return Notification(tuple(usable), truncated, len(alerts) - len(usable))
+    truncated += len(alerts) - len(taken)
+    return Notification(tuple(usable), truncated, len(taken) - len(usable))
 
 
 def moment(text: Any) -> str | None:

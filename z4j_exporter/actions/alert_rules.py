@@ -78,6 +78,6 @@ def _first_problem(error: ValidationError, document: dict[str, Any]) -> str:
 def _named(rule: Any, number: int) -> str:
     """Return what a rule is called in messages; a name that is none is not repeated."""
     name = rule.get("name") if isinstance(rule, dict) else None
-    if isinstance(name, str) and name.isprintable() and len(name) <= 64:  # noqa: PLR2004
+    if isinstance(name, str) and name.isprintable() and len(name) <= 64:
         return f"{number} ({name})"
     return str(number)

@@ -33,12 +33,17 @@ def duration(value: Any) -> float:
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None or not value:
         raise ValueError("write a duration such as 30s, 10m, 1h30m or 1d")
-    return float(sum(int(part or 0) * unit for part, unit in zip(found.groups(), (86_400, 3600, 60, 1), strict=True)))
+    return float(
+        sum(
+            int(part or 0) * unit
+            for part, unit in zip(found.groups(), (86_400, 3600, 60, 1), strict=True)
+        )
+    )
 
 
 def _template(value: Any) -> Template:
     if not isinstance(value, str):
-        raise ValueError("it must be text")  # noqa: TRY004 - pydantic takes ValueError
+        raise ValueError("it must be text")
     return Template(value)
 
 
@@ -109,9 +114,7 @@ class CancelAction(_Part):
     task_id: Filled
 
 
-AlertAction = Annotated[
-    RetryAction | BulkRetryAction | CancelAction, Field(discriminator="verb")
-]
+AlertAction = Annotated[RetryAction | BulkRetryAction | CancelAction, Field(discriminator="verb")]
 
 
 class BreakerSettings(_Part):

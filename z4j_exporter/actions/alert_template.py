@@ -53,7 +53,7 @@ class Template:
         return self._filled(labels, lambda value: value)
 
     def fill_glob(self, labels: Mapping[str, str]) -> str:
-        """Return it as a glob in which labels' values stand for themselves. Raises UnfilledError."""
+        """Return it as a glob; labels' values stand for themselves. Raises UnfilledError."""
         return self._filled(labels, literal_glob)
 
     def _filled(self, labels: Mapping[str, str], made: Callable[[str], str]) -> str:
