@@ -238,6 +238,16 @@ def test_rabbitmq_returns_what_no_queue_takes(
     assert rabbit.queues(vhost) == []
 
 
+def test_odd_texts_reach_a_worker_through_rabbitmq(on_rabbitmq: ActionsStage) -> None:
+    on_rabbitmq.worker()
+    performer = on_rabbitmq.performer(expected=lambda: ["w0@test"])
+    odd = ["\ud800", "\0", "\x1b]", 10**30]
+    payload = performer.find("half\ud800", CallerPayload("record", odd, {}))
+    new = str(uuid4())
+    performer.send(payload, new, retry_of="half\ud800", retry_count=1, queue="celery")
+    assert on_rabbitmq.written("call", new)["args"] == tuple(odd)
+
+
 def test_redis_does_not_get_a_queue_by_a_typo(valkey: Redis, on_redis: ActionsStage) -> None:
     performer = on_redis.performer()
     payload = performer.find("old", CallerPayload("record", [], {}), timeout_seconds=1.0)

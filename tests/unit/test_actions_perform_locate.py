@@ -1,7 +1,8 @@
 """Who runs a task and whether it can be ended there, from answers of every kind."""
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -102,7 +103,9 @@ def test_a_call_returns_raises_or_is_late() -> None:
     assert Call(lambda: 7, "z4j-test").result(5) == 7
     with pytest.raises(KeyError):
         Call(fail, "z4j-test").result(5)
-    gate = Gate()
-    waiting: Callable[[], None] = lambda: time.sleep(0.3)  # noqa: E731
+    may_end, ended = threading.Event(), threading.Event()
     with pytest.raises(TimeoutError):
-        Call(waiting, "z4j-test", after=gate.go_through).result(0.0)
+        Call(lambda: may_end.wait(10), "z4j-test", after=ended.set).result(0.0)
+    assert not ended.is_set()
+    may_end.set()
+    assert ended.wait(10)

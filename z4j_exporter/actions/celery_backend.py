@@ -16,6 +16,8 @@ from z4j_exporter.actions.payload_backend import Metadata, read_metadata
 
 #: Seconds of one attempt to reach the backend, at most.
 _MOST_SECONDS: Final = 5.0
+#: Bytes of a task's id; Celery's have 36.
+_MAX_ID_BYTES: Final = 255
 #: What compressed results begin with (celery/backends/base.py, since 5.7).
 _COMPRESSED: Final = b"\0celery-compressed\0"
 
@@ -46,6 +48,8 @@ class ResultBackend:
 
         Raises ActionError: 503 (backend-unreachable), 422 (backend-unsupported or -unreadable).
         """
+        if not _may_be_an_id(task_id):
+            return None
         call = Call(lambda: self._raw(task_id, timeout_seconds), "z4j-result-backend")
         try:
             raw = call.result(timeout_seconds)
@@ -92,6 +96,13 @@ class ResultBackend:
         if self._options.tls is not None:
             app.conf.redis_backend_use_ssl = dict(self._options.tls)
         return app
+
+
+def _may_be_an_id(task_id: str) -> bool:
+    try:
+        return 0 < len(task_id.encode()) <= _MAX_ID_BYTES
+    except UnicodeEncodeError:
+        return False  # half a surrogate pair: no key can have it
 
 
 def _unreachable(why: str) -> ActionError:
