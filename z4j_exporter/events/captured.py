@@ -23,7 +23,7 @@ from z4j_exporter.events.refusal import RefusedError
 VERSION = 1
 #: Characters of an eta, an expiry, an exception's class, a stored payload's key, a content type.
 _MAX_TEXT = 512
-#: Links, errbacks and links of a chain that one message may carry.
+#: Signatures of a chain that are looked at.
 _MAX_SIGNATURES = 10_000
 #: Reasons that one report may name.
 _MAX_REASONS = 64
@@ -51,19 +51,13 @@ class Options(Struct, frozen=True, gc=False):
 
 
 class Signature(Struct, frozen=True, gc=False):
-    """A task that may follow, as Celery writes it (celery/canvas.py), as far as it is read here.
-
-    The whole of it, for whoever wants to send it again, is in the event's ``z4j``.
-    """
+    """A task that may follow, as Celery writes it (celery/canvas.py), as far as it is read here."""
 
     task: Name = ""
     subtask_type: Name | None = None
     options: Options = Options()
     #: Not parsed: application data, but for a chord's, which hold its body.
     kwargs: Raw = NO_RAW
-
-
-_Signatures = Annotated[list[Signature], Meta(max_length=_MAX_SIGNATURES)]
 
 
 class Payload(Struct, frozen=True, gc=False):
@@ -104,16 +98,17 @@ class Envelope(_TaskNote, frozen=True, gc=False, kw_only=True):
     """One message that was published: retries and replacements too."""
 
     chord_size: _Index | None = None
-    chord_body: Signature | None = None
+    #: Signatures, read by ``signature`` and ``signatures``; the whole of them is for whoever
+    #: wants to send them again. A chain's come last one first, as Celery has them.
+    chord_body: Raw = NO_RAW
+    callbacks: Raw = NO_RAW
+    errbacks: Raw = NO_RAW
+    chain: Raw = NO_RAW
     replaced_task_nesting: _Index | None = None
     #: ISO 8601; an expiry may be seconds.
     eta: _Text | None = None
     expires: _Text | float | None = None
     ignore_result: bool | None = None
-    callbacks: _Signatures | None = None
-    errbacks: _Signatures | None = None
-    #: The tasks that follow in a chain, the last one first.
-    chain: _Signatures | None = None
     headers: Raw = NO_RAW
     stamps: Raw = NO_RAW
     origin: Name | None = None
@@ -163,7 +158,7 @@ class Report(_Note, frozen=True, gc=False, kw_only=True):
     dropped: _Reasons = field(default_factory=dict)
     payloads_withheld: _Reasons = field(default_factory=dict)
     #: Notes that wait to be sent.
-    queue_length: _Total = 0
+    queue: _Total = 0
 
 
 Captured = Envelope | RunNote | EndNote | Report
@@ -182,11 +177,13 @@ class _Versioned(Struct, gc=False):
 
 
 class _ChordArguments(Struct, frozen=True, gc=False):
-    body: Signature | None = None
+    body: Raw = NO_RAW
 
 
 _decode_version = json.Decoder(_Versioned).decode
 _decode_chord = json.Decoder(_ChordArguments).decode
+_decode_signature = json.Decoder(Signature).decode
+_decode_list = json.Decoder(list[Raw]).decode
 #: What msgspec raises on what it cannot read (see decode.py).
 _UNREADABLE = (DecodeError, ValueError, RecursionError, SystemError)
 
@@ -209,12 +206,36 @@ def captured(event: Event) -> Captured:
     return note
 
 
+def signature(raw: Raw) -> Signature | None:
+    """Return the signature that stands there; None for none, or one that cannot be read.
+
+    The hook cuts what is too large: that costs the signature, not the note.
+    """
+    if raw is NO_RAW:
+        return None
+    try:
+        return _decode_signature(raw)
+    except _UNREADABLE:
+        return None
+
+
+def signatures(raw: Raw) -> list[Signature]:
+    """Return those of a list's signatures that can be read."""
+    if raw is NO_RAW:
+        return []
+    try:
+        parts = _decode_list(raw)[:_MAX_SIGNATURES]
+    except _UNREADABLE:
+        return []
+    return [read for part in parts if (read := signature(part)) is not None]
+
+
 def body_of(chord: Signature) -> Signature | None:
     """Return the body of a signature that is a chord; None if it cannot be told."""
     if chord.subtask_type != "chord":
         return None
     try:
-        return _decode_chord(chord.kwargs).body
+        return signature(_decode_chord(chord.kwargs).body)
     except _UNREADABLE:
         return None
 
