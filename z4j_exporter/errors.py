@@ -61,3 +61,9 @@ class SourceLostError(ExporterError):
 
 class EndOfStreamError(ExporterError):
     """The source has no more events (a recording that was read to its end)."""
+
+
+class TraceError(ExporterError):
+    """No such trace, several that match, or the exporter that should know it does not answer."""
+
+    exit_code = 12

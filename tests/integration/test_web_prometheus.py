@@ -1,5 +1,6 @@
 """The real Prometheus scrapes the listener: TLS, a client certificate and a password together."""
 
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
@@ -82,6 +83,7 @@ def test_prometheus_scrapes(tmp_path: Path, password: str) -> None:
         "unknown: 1\n",
         "tls_server_config: [\n",
     ],
+    ids=itertools.count(),  # the texts hold paths and hashes that differ from run to run
 )
 def test_a_file_is_good_when_promtool_says_so(tmp_path: Path, text: str) -> None:
     path = write_config(tmp_path, text)

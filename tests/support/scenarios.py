@@ -20,6 +20,7 @@ from celery import chain, chord, group
 from tests.support import servers
 from tests.support.process import remove_scratch
 from tests.support.stage import Scenario, Stage, counts, play
+from tests.support.traced import IMPORTED
 
 SCENARIOS: dict[str, Scenario] = {}
 
@@ -71,6 +72,24 @@ def revoked_by_expiry(stage: Stage) -> None:
     stage.task("web.visit", "http://shop/missing", delays=(0.1, 2, 2)).apply_async(expires=1)
 
 
+@scenario(sent=1, received=1, started=1, succeeded=1)
+def simple(stage: Stage) -> None:
+    stage.worker()
+    stage.task("math.add", 1, 2).apply_async()
+
+
+@scenario(settings=IMPORTED, sent=4, received=4, started=4, retried=3, succeeded=1)
+def retry_and_succeed(stage: Stage) -> None:
+    stage.worker()
+    stage.task("trace.flaky").apply_async()
+
+
+@scenario(settings=IMPORTED, sent=4, received=4, started=4, retried=1, succeeded=3)
+def child_of_each_attempt(stage: Stage) -> None:
+    stage.worker()
+    stage.task("trace.parent").apply_async()
+
+
 @scenario(sent=1, received=1, started=1, failed=2)
 def hard_time_limit(stage: Stage) -> None:
     stage.worker()
@@ -87,6 +106,14 @@ def soft_time_limit(stage: Stage) -> None:
 def ignored(stage: Stage) -> None:
     stage.worker()
     stage.task("end.ignored").apply_async()
+
+
+@scenario(sent=1, received=1, started=1)
+def ignored_and_idle(stage: Stage) -> None:
+    # Long enough for the heartbeats to say that nothing runs any more.
+    stage.worker()
+    stage.task("end.ignored").apply_async()
+    time.sleep(15)
 
 
 @scenario(sent=1, received=2, started=2, rejected=1, succeeded=1)
@@ -126,6 +153,18 @@ def worker_killed(stage: Stage) -> None:
     stage.until("task-started")
     stage.until("worker-heartbeat", active=1)
     stage.kill("w1@host1")
+
+
+@scenario(sent=1, received=1, started=1, succeeded=1)
+def worker_paused(stage: Stage) -> None:
+    # As a machine that is suspended: silent for longer than a heartbeat takes, then back.
+    stage.worker()
+    stage.task("work.sleep", 4).apply_async()
+    stage.until("task-started")
+    stage.until("worker-heartbeat", active=1)
+    stage.workers["w1@host1"].pause()
+    time.sleep(6)
+    stage.workers["w1@host1"].resume()
 
 
 @scenario(
@@ -196,6 +235,29 @@ def group_inside(stage: Stage) -> None:
 def group_on_top(stage: Stage) -> None:
     stage.worker()
     group([stage.task("math.add", i, i) for i in range(3)], app=stage.app).apply_async()
+
+
+@scenario(sent=3, received=3, started=3, succeeded=3)
+def group_joined(stage: Stage) -> None:
+    # As an application with a trace of its own sends it: its trace id as the root, its span id
+    # as the parent (docs/tracing.md).
+    stage.worker()
+    group([stage.task("math.add", i, i) for i in range(3)], app=stage.app).apply_async(
+        root_id="0af76519-16cd-43dd-8448-eb211c80319c",
+        parent_id="00000000-0000-0000-b7ad-6b7169203331",
+    )
+
+
+@scenario(sent=3, received=3, started=3, succeeded=3)
+def parent_loops(stage: Stage) -> None:
+    # Ids that no Celery application gives by itself: two tasks that are each other's parent, and
+    # one that is its own.
+    stage.worker()
+    one, two, own = (f"{n}0000000-0000-4000-8000-000000000000" for n in (1, 2, 3))
+    add = stage.task("math.add", 1, 2)
+    add.apply_async(task_id=one, root_id=one, parent_id=two)
+    add.apply_async(task_id=two, root_id=one, parent_id=one)
+    add.apply_async(task_id=own, root_id=own, parent_id=own)
 
 
 @scenario(backend=True, sent=4, received=4, started=4, succeeded=4)

@@ -52,8 +52,10 @@ def neutral(text: str) -> str:
     """Replace what tells the machine a recording was made on."""
     text = text.replace(socket.gethostname(), "host1")
     text = re.sub(r'(File \\+")/[^"\\]*?/site-packages/', r"\1/venv/lib/site-packages/", text)
-    text = re.sub(r'(File \\+")/[^"\\]*?/tests/support/celeryapp\.py', r"\1/app/tasks.py", text)
-    return text.replace("tests.support.celeryapp", "shop.tasks")
+    text = re.sub(
+        r'(File \\+")/[^"\\]*?/tests/support/(?:celeryapp|traced)\.py', r"\1/app/tasks.py", text
+    )
+    return re.sub(r"tests\.support\.(?:celeryapp|traced)", "shop.tasks", text)
 
 
 class Listener:

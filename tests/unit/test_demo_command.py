@@ -57,7 +57,7 @@ def test_what_makes_no_sense_is_a_usage_error(given: list[DemoOptions], line: li
 
 
 def test_the_exporter_is_the_one_that_run_starts() -> None:
-    exporter = command._build_exporter("redis+socket:///nowhere.sock", "127.0.0.1:0")
+    exporter = command._build_exporter(None, "redis+socket:///nowhere.sock", "127.0.0.1:0")
     assert isinstance(exporter, Exporter)
     assert exporter.settings.broker_url == "redis+socket:///nowhere.sock"
     assert exporter.settings.listen_address == "127.0.0.1:0"

@@ -1,7 +1,6 @@
 """Both text formats: read back by Prometheus's own parsers, chosen by the Accept header."""
 
 import math
-import subprocess
 import time
 from collections.abc import Iterable
 
@@ -14,7 +13,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from tests.support.exposed import NAMES, Exposed
-from tests.support.process import require
+from tests.support.promtool import promtool
 from z4j_exporter.metrics.exposition import number, render, wants_openmetrics
 from z4j_exporter.metrics.labels import clean
 from z4j_exporter.metrics.registry import expose
@@ -280,14 +279,6 @@ def test_promtool_reads_hostile_labels() -> None:
     ]
     family = Family("hostile", "gauge", 'A "help" \\ text\n# HELP x', ("value", "number"))
     assert promtool(render([FamilySnapshot(family, samples)], openmetrics=False)) == ""
-
-
-def promtool(text: bytes) -> str:
-    """Return what promtool says of an exposition."""
-    command = [require("promtool"), "check", "metrics"]
-    checked = subprocess.run(command, input=text, capture_output=True, timeout=30, check=False)
-    assert (checked.returncode == 0) == (checked.stdout + checked.stderr == b"")
-    return (checked.stdout + checked.stderr).decode()
 
 
 def test_fifty_thousand_samples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from z4j_exporter.config import Settings
 from z4j_exporter.errors import ConfigError
-from z4j_exporter.metrics.catalogue import CATALOGUE, EXPORTER_FAMILIES, with_buckets, with_worker
+from z4j_exporter.metrics.catalogue import CATALOGUE, EXPORTER_FAMILIES
+from z4j_exporter.metrics.catalogue.tasks import with_worker
 from z4j_exporter.metrics.profiles import make_profile
-from z4j_exporter.metrics.store import FIXED_LABELS, Family
+from z4j_exporter.metrics.store import FIXED_LABELS, Family, with_buckets
 
 PROFILES = ["native", "celery-exporter", "flower"]
 

@@ -89,18 +89,20 @@ def _same_exceptions(theirs: Samples, ours: Samples) -> None:
 
 #: Flower leaves tasks with an eta out, and with them all attempts after a first retry.
 WITH_ETA = {
+    "child_of_each_attempt",
     "demo",
     "eta",
     "retry_and_fail",
     "retry_and_fail.rabbitmq",
+    "retry_and_succeed",
     "revoked_by_expiry",
     "revoked_by_expiry.rabbitmq",
     "without_sent",
 }
 #: Types of Flower's counter that are custom events: the tracker does not follow them.
 CUSTOM = {"task-progress"}
-#: Workers that ended or died; Flower keeps what their last heartbeat said.
-ENDED_WHILE_RUNNING = {"killed_after_success", "worker_killed_redelivered"}
+#: Workers that ended, died or were suspended; Flower keeps what their last heartbeat said.
+ENDED_WHILE_RUNNING = {"killed_after_success", "worker_killed_redelivered", "worker_paused"}
 
 
 @pytest.mark.parametrize("name", NAMES)

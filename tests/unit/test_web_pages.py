@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import threading
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.support.web import BODY, CONTENT_TYPE, pages
 from z4j_exporter.web.asgi import App, Message
 from z4j_exporter.web.pages import Pages, Readiness, create_app
 from z4j_exporter.web.stats import WebStats
+from z4j_exporter.web.traces import Traces
 
 Answer = tuple[int, dict[bytes, bytes], bytes]
 
@@ -140,7 +142,7 @@ def test_an_unknown_path_leads_to_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "FOO"])
-@pytest.mark.parametrize("path", ["/", "/metrics", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/metrics", "/traces", "/traces/x", "/nowhere"])
 def test_other_methods_are_refused(method: str, path: str) -> None:
     status, headers, _ = get(pages(), path, method=method)
     assert (status, headers[b"allow"], headers[b"connection"]) == (405, b"GET, HEAD", b"close")
@@ -203,3 +205,113 @@ def test_a_prometheus_is_told_from_everyone_else() -> None:
 
 def test_the_probe_of_celery_exporter_works() -> None:
     assert get(pages(), "/health")[0] == 200
+
+
+class Remembered:
+    """Traces as the page asks for them."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, bytes | None] = {
+            "0b1e7a3c" + "0" * 24: b'{"resourceSpans":[]}',
+            "0b1e7a3d" + "0" * 24: b"{}",
+        }
+        self.asked: list[int] = []
+
+    def latest(self, count: int) -> bytes:
+        self.asked.append(count)
+        return b'{"traces":[]}'
+
+    def find(self, wanted: str) -> list[str]:
+        return [each for each in self.ids if wanted and each.startswith(wanted)]
+
+    def otlp_json(self, trace_id: str) -> bytes | None:
+        return self.ids[trace_id]
+
+
+def traced(traces: Traces | None, path: str, **more: Any) -> Answer:
+    return get(replace(pages(), traces=traces), path, **more)
+
+
+def test_without_traces_the_page_says_why() -> None:
+    for path in ("/traces", "/traces/0b1e7a3c"):
+        status, headers, body = traced(None, path)
+        assert status == 404
+        assert headers[b"content-type"].startswith(b"text/plain")
+        assert body.startswith(b"no traces are kept: start the exporter with --otlp-endpoint")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "asked"),
+    [("/traces", b"", 20), ("/traces/", b"limit=7", 7), ("/traces", b"limit=200&x=1", 200)],
+)
+def test_the_latest_traces(path: str, query: bytes, asked: int) -> None:
+    remembered = Remembered()
+    status, headers, body = traced(remembered, path, query=query)
+    assert (status, headers[b"content-type"], body) == (200, b"application/json", b'{"traces":[]}')
+    assert remembered.asked == [asked]
+
+
+@pytest.mark.parametrize(
+    "query", [b"limit=0", b"limit=201", b"limit=-1", b"limit=x", b"limit=\xff", b"a=1&" * 30]
+)
+def test_a_limit_that_is_none(query: bytes) -> None:
+    remembered = Remembered()
+    status, _, body = traced(remembered, "/traces", query=query)
+    assert (status, body) == (400, b"limit must be a number from 1 to 200\n")
+    assert remembered.asked == []
+
+
+def test_one_trace_is_otlp_json() -> None:
+    status, headers, body = traced(Remembered(), "/traces/0b1e7a3c")
+    assert (status, headers[b"content-type"]) == (200, b"application/json")
+    assert body == b'{"resourceSpans":[]}'
+
+
+def test_several_matches_are_told() -> None:
+    status, _, body = traced(Remembered(), "/traces/0b1e7a3")
+    assert status == 409
+    assert body.startswith(b"2 traces match '0b1e7a3': 0b1e7a3c")
+
+
+@pytest.mark.parametrize(
+    "wanted", ["ffffffff", "x\n\x1b[31m\ud800é", "../metrics", "x" * 10_000, "a/b"]
+)
+def test_a_trace_that_is_not_there_is_a_sentence_that_cannot_be_forged(wanted: str) -> None:
+    status, headers, body = traced(Remembered(), f"/traces/{wanted}")
+    assert status == 404
+    assert headers[b"content-type"].startswith(b"text/plain")
+    assert body.startswith(b"no trace or task '")
+    assert b"/traces lists the latest" in body
+    assert body.decode("ascii").rstrip("\n").isprintable()
+    assert len(body) < 400
+
+
+def test_a_trace_forgotten_meanwhile() -> None:
+    remembered = Remembered()
+    remembered.ids = {"0b1e7a3c": None}
+    assert traced(remembered, "/traces/0b1e7a3c")[0] == 404
+
+
+def test_traces_that_cannot_be_rendered_are_a_500_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Remembered):
+        def otlp_json(self, trace_id: str) -> bytes | None:
+            raise ValueError(f"a secret detail of {trace_id}")
+
+    status, _, body = traced(Broken(), "/traces/0b1e7a3c")
+    assert (status, body) == (500, b"The traces could not be rendered; the log says why.\n")
+    assert "a secret detail" in caplog.text
+
+
+def test_a_large_trace_is_compressed() -> None:
+    remembered = Remembered()
+    remembered.ids = {"0b": b"{}" * 1000}
+    status, headers, body = traced(remembered, "/traces/0b", accept_encoding="gzip")
+    assert (status, headers[b"content-encoding"]) == (200, b"gzip")
+    assert gzip.decompress(body) == b"{}" * 1000
+
+
+@pytest.mark.parametrize("path", ["/tracesx", "/trace"])
+def test_what_only_begins_like_it_is_another_path(path: str) -> None:
+    assert traced(Remembered(), path)[2].startswith(b"Not found.")

@@ -16,6 +16,7 @@ _COMMANDS = {
     "doctor": "z4j_exporter.cli.doctor",
     "events": "z4j_exporter.cli.events",
     "replay": "z4j_exporter.cli.replay",
+    "trace": "z4j_exporter.cli.trace",
     "metrics": "z4j_exporter.cli.metrics",
 }
 

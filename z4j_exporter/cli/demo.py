@@ -1,5 +1,6 @@
 """The command ``z4j-exporter demo``: everything to be seen, nothing to be installed."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -10,6 +11,9 @@ from z4j_exporter.config import build_settings
 from z4j_exporter.demo.run import ONCE_SECONDS, DemoOptions, run_demo
 from z4j_exporter.demo.stage import RunningExporter
 from z4j_exporter.demo.workers import FEWEST_WORKERS
+
+#: Spans that the demo's exporter remembers: some minutes of them.
+_MEMORY_SPANS = 5_000
 
 
 @click.command()
@@ -49,6 +53,11 @@ from z4j_exporter.demo.workers import FEWEST_WORKERS
     help="How many Celery workers to start.",
 )
 @click.option(
+    "--otlp",
+    metavar="URL",
+    help="Send the spans to this OTLP endpoint too: http://127.0.0.1:4318.",
+)
+@click.option(
     "--log-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -60,13 +69,15 @@ def demo(
     listen_address: str,
     rate: float,
     workers: int,
+    otlp: str | None,
     log_file: Path | None,
 ) -> None:
     """Show the exporter at work, with a broker and Celery workers of its own.
 
     Starts an embedded broker, real worker processes and a sample application whose tasks
     succeed, fail, are retried, rejected, revoked and lost; then the exporter, and a live view
-    of its metrics. Ctrl-C ends all of it. Needs the extra: pip install 'z4j-exporter[demo]'
+    of its metrics and traces. Ctrl-C ends all of it. Needs the extra:
+    pip install 'z4j-exporter[demo]'
     """
     options = DemoOptions(
         listen_address=listen_address,
@@ -76,15 +87,19 @@ def demo(
         once=once,
         log_file=log_file,
     )
-    run_demo(options, _build_exporter, Console())
+    run_demo(options, partial(_build_exporter, otlp), Console())
 
 
-def _build_exporter(broker_url: str, listen_address: str) -> RunningExporter:
+def _build_exporter(
+    otlp_endpoint: str | None, broker_url: str, listen_address: str
+) -> RunningExporter:
     settings = {
         "broker_url": broker_url,
         "listen_address": listen_address,
         # Someone is watching: look more often than is usual.
         "queue_poll_interval": 2.0,
         "inspect_interval": 10.0,
+        "trace_memory_spans": _MEMORY_SPANS,
+        "otlp_endpoint": otlp_endpoint,
     }
     return Exporter(build_settings(settings))

@@ -9,7 +9,7 @@ from z4j_exporter.cli.timeline import Timeline
 from z4j_exporter.config import Settings
 from z4j_exporter.events.decode import REFUSAL_REASONS, Decoder
 from z4j_exporter.events.recording import Recorded
-from z4j_exporter.metrics import catalogue
+from z4j_exporter.metrics.catalogue import exporter as catalogue
 from z4j_exporter.metrics.exposition import render
 from z4j_exporter.metrics.profiles import make_profile
 from z4j_exporter.metrics.store import Family, FamilySnapshot, label_text

@@ -75,8 +75,8 @@ class OtlpSettings(BaseModel):
     trace_queue_spans: int = Field(
         20_000, ge=100, description="Spans that may wait for the endpoint; more are dropped."
     )
-    trace_memory_spans: int = Field(
-        5_000,
-        ge=0,
-        description="Latest spans remembered for `z4j-exporter trace`; 0: none.",
+    trace_memory_spans: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Latest spans remembered for `z4j-exporter trace`: 5000 by default where there "
+        "is an endpoint. Setting it makes spans without an endpoint too.",
     )

@@ -1,7 +1,7 @@
 """Shows overviews in the terminal: a live view, or a line now and then where there is none."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from z4j_exporter.demo.overview import Overview, Queue, Spread, Worker
+from z4j_exporter.demo.traces import Trace
+from z4j_exporter.demo.trees import panel
 
 #: Seconds between two lines where there is no terminal.
 LINE_SECONDS = 5.0
@@ -39,8 +41,8 @@ class View(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def show(self, overview: Overview, now_seconds: float) -> None:
-        """Show ``overview``, made at ``now_seconds`` of a monotonic clock."""
+    def show(self, overview: Overview, now_seconds: float, traces: Sequence[Trace] = ()) -> None:
+        """Show ``overview``, made at ``now_seconds`` of a monotonic clock, and traces."""
 
 
 class LiveView:
@@ -48,6 +50,7 @@ class LiveView:
 
     def __init__(self, console: Console, heading: str) -> None:
         self._heading = heading
+        self._console = console
         self._live = Live(console=console, screen=True, auto_refresh=False)
 
     def __enter__(self) -> Self:
@@ -62,9 +65,15 @@ class LiveView:
     ) -> None:
         self._live.stop()
 
-    def show(self, overview: Overview, now_seconds: float) -> None:  # noqa: ARG002 - see View
+    def show(
+        self,
+        overview: Overview,
+        now_seconds: float,  # noqa: ARG002 - see View
+        traces: Sequence[Trace] = (),
+    ) -> None:
         """Draw the view anew."""
-        self._live.update(render(overview, self._heading), refresh=True)
+        page = fitted(overview, self._heading, traces, self._console)
+        self._live.update(page, refresh=True)
 
 
 class LineView:
@@ -85,7 +94,12 @@ class LineView:
     ) -> None:
         pass
 
-    def show(self, overview: Overview, now_seconds: float) -> None:
+    def show(
+        self,
+        overview: Overview,
+        now_seconds: float,
+        traces: Sequence[Trace] = (),  # noqa: ARG002 - see View
+    ) -> None:
         """Print a line if it is time to."""
         if now_seconds >= self._next_seconds:
             self._next_seconds = now_seconds + LINE_SECONDS
@@ -101,7 +115,17 @@ def line(overview: Overview) -> str:
     return f"{rate:.0f} events/s; tasks: {counts or 'none'}; {running:.0f} running; {up} workers up"
 
 
-def render(overview: Overview, heading: str) -> RenderableType:
+def fitted(
+    overview: Overview, heading: str, traces: Sequence[Trace], console: Console
+) -> RenderableType:
+    """Return ``overview`` as a page, with traces in the lines that the terminal has left."""
+    page = render(overview, heading)
+    taken = len(console.render_lines(page, pad=False))
+    trees = panel(traces, console.width, console.height - taken) if traces else None
+    return page if trees is None else render(overview, heading, trees)
+
+
+def render(overview: Overview, heading: str, trees: RenderableType | None = None) -> RenderableType:
     """Return ``overview`` as a page for the terminal; ``heading`` says what to open."""
     grid = Table.grid(expand=True)
     grid.add_column(ratio=1)
@@ -115,6 +139,7 @@ def render(overview: Overview, heading: str) -> RenderableType:
         Text.from_markup(heading),
         grid,
         _worker_table(overview.workers),
+        *([trees] if trees is not None else []),
         Text("Ctrl-C ends the demo.", style="dim"),
     )
 

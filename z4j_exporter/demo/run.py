@@ -12,17 +12,24 @@ from typing import NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from z4j_exporter.demo.live import LineView, LiveView, View, line
 from z4j_exporter.demo.overview import Observer
 from z4j_exporter.demo.scrape import Scrape, scrape
 from z4j_exporter.demo.stage import BuildExporter, Stage
+from z4j_exporter.demo.traces import SHOWPIECE, Choice, latest, read, showpiece
 from z4j_exporter.demo.transitions import TRANSITIONS, Transition, missing
+from z4j_exporter.demo.trees import block
 from z4j_exporter.errors import DemoError, FileError
 
 #: Seconds ``--once`` waits for every transition; they take about ten.
 ONCE_SECONDS = 90.0
 
+#: Seconds ``--once`` then waits for all of a trace; one is there already, mostly.
+_TRACE_SECONDS = 15.0
+#: Columns of that trace where there is no terminal.
+_TRACE_WIDTH = 110
 #: Seconds between two scrapes.
 _SCRAPE_SECONDS = 1.0
 #: Signals that end the demo in order; a second one kills what is still there.
@@ -90,6 +97,7 @@ def _addresses(url: str) -> str:
 
 def _show_live(stage: Stage, duration_seconds: float | None, console: Console) -> None:
     view: View
+    choice = Choice(stage.url)
     if console.is_terminal:
         view = LiveView(console, f"z4j-exporter demo: open {_addresses(stage.url)}")
     else:
@@ -100,7 +108,8 @@ def _show_live(stage: Stage, duration_seconds: float | None, console: Console) -
         with view:
             for now_seconds, seen in _scrapes(stage, duration_seconds):
                 overview = observer.observe(seen, now_seconds)
-                view.show(overview, now_seconds)
+                traces = choice.look(now_seconds) if console.is_terminal else []
+                view.show(overview, now_seconds, traces)
     finally:
         if overview is not None:
             console.print(f"Seen: {line(overview)}", highlight=False, soft_wrap=True)
@@ -117,6 +126,7 @@ def _show_once(stage: Stage, deadline_seconds: float, console: Console) -> None:
         if not waited_for:
             done = f"All {len(TRANSITIONS)} transitions have shown on {stage.url}/metrics."
             console.print(done, markup=False, highlight=False, soft_wrap=True)
+            _print_trace(stage, console)
             return
     raise DemoError(
         f"{len(waited_for)} of {len(TRANSITIONS)} transitions have not shown on /metrics"
@@ -127,6 +137,18 @@ def _show_once(stage: Stage, deadline_seconds: float, console: Console) -> None:
             for transition in waited_for
         ),
     )
+
+
+def _print_trace(stage: Stage, console: Console) -> None:
+    """Print a trace that has everything in it."""
+    for _ in _scrapes(stage, _TRACE_SECONDS):
+        if (line := showpiece(latest(stage.url))) is not None:
+            break
+    else:
+        raise DemoError(f"No whole trace of {SHOWPIECE} has shown on {stage.url}/traces.")
+    width = console.width if console.is_terminal else _TRACE_WIDTH
+    for text in (Text("One of its traces:"), *block(read(stage.url, line.trace_id), width)):
+        console.print(text, highlight=False, soft_wrap=True)
 
 
 def _print_proof(transition: Transition, seen: Scrape, console: Console) -> None:

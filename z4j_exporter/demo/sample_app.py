@@ -10,7 +10,7 @@ import signal
 import time
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, chain, chord
 from celery.exceptions import Reject
 from celery.signals import worker_process_init
 
@@ -109,6 +109,15 @@ def reserve(self: Task) -> str:
     if not self.request.delivery_info.get("redelivered"):
         raise Reject("the warehouse is busy", requeue=True)
     return "reserved"
+
+
+@app.task(name="orders.publish")  # type: ignore[untyped-decorator]
+def publish(seconds: float) -> None:
+    """Put a product on sale: a chord, a chain and a task that is retried, all in one trace."""
+    time.sleep(seconds)
+    chord([thumbnail.s(seconds * part) for part in (2, 4, 3)])(album.s())
+    chain(place.s(seconds), pack.s(), receipt.s()).delay()
+    charge.delay()
 
 
 # -- crawl: a nested workflow ---------------------------------------------------------------

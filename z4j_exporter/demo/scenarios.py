@@ -67,6 +67,10 @@ def _remind(chance: Random, _: Later) -> None:
     shop.remind.apply_async(countdown=round(chance.uniform(0.5, 3), 2))
 
 
+def _publish(chance: Random, _: Later) -> None:
+    shop.publish.delay(_seconds(chance, 0.05))
+
+
 def _ship(chance: Random, _: Later) -> None:
     shop.ship.delay(chance.choice(("by air", "by sea")))
 
@@ -124,6 +128,7 @@ SCENARIOS = (
     Scenario("crawl", 3, 10, _crawl),
     Scenario("render", 1, 6, _render),
     Scenario("remind", 1, 4, _remind),
+    Scenario("publish", 9, 2, _publish),
     Scenario("ship", 1, 4, _ship),
     Scenario("charge", 1, 3, _charge),
     Scenario("nonsense", 1, 2, _nonsense),

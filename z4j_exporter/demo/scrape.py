@@ -1,4 +1,4 @@
-"""Reads /metrics as any client would: one scrape, and questions to it."""
+"""Asks the exporter as any client would: one scrape of /metrics, and questions to it."""
 
 import http.client
 import math
@@ -71,21 +71,29 @@ def scrape(url: str) -> Scrape:
 
     Raises DemoError when it does not answer with metrics.
     """
+    status, body = get(url, "/metrics", "text/plain;version=0.0.4")
+    if status != http.client.OK:
+        raise DemoError(f"The exporter answered {status} at {url}.")
+    return Scrape(body.decode())
+
+
+def get(url: str, path: str, accept: str) -> tuple[int, bytes]:
+    """Return status and body of a page of the exporter at ``url``.
+
+    Raises DemoError when it does not answer.
+    """
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_TIMEOUT_SECONDS)
     try:
-        connection.request("GET", "/metrics", headers={"Accept": "text/plain;version=0.0.4"})
+        connection.request("GET", path, headers={"Accept": accept})
         response = connection.getresponse()
-        text = response.read().decode()
-    except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException) as error:
         raise DemoError(
             f"The exporter does not answer at {url}: {error}",
             hint="Start the demo with --log-file FILE and see what it says there.",
         ) from error
     finally:
         connection.close()
-    if response.status != http.client.OK:
-        raise DemoError(f"The exporter answered {response.status} at {url}.")
-    return Scrape(text)
 
 
 def _quantile(quantile: float, buckets: list[tuple[float, float]]) -> float:

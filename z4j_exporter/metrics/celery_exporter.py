@@ -8,12 +8,11 @@ docs/profiles.md lists each difference.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from z4j_exporter.errors import ConfigError
 from z4j_exporter.metrics.base import LabelRules
-from z4j_exporter.metrics.catalogue import with_buckets
 from z4j_exporter.metrics.labels import OVERFLOW, clean
 from z4j_exporter.metrics.living import LivingWorkers
 from z4j_exporter.metrics.rows import Rows
+from z4j_exporter.metrics.static_labels import Declare, check_static
 from z4j_exporter.metrics.store import (
     Cell,
     Cells,
@@ -23,6 +22,7 @@ from z4j_exporter.metrics.store import (
     HistogramCell,
     Store,
     label_text,
+    with_buckets,
 )
 from z4j_exporter.track.cluster import Cluster
 from z4j_exporter.track.exceptions import UNKNOWN_EXCEPTION
@@ -52,6 +52,8 @@ _COUNTERS = {
     "revoked": "Sent if the task has been revoked.",
     "retried": "Sent if the task failed, but will be retried in the future.",
 }
+#: Kinds whose counters point to a span.
+_FAILURES = frozenset({"failed", "rejected", "revoked", "retried"})
 _GENERIC = "generic"
 #: What the peer calls a task whose name it never saw; its dashboards leave it out.
 _NO_NAME = "None"
@@ -106,8 +108,8 @@ class CeleryExporterProfile:
         self._generic_sent = generic_sent_hostname
         self._generic_worker = generic_worker_hostname
         self._static = {name: clean(value) for name, value in (static_labels or {}).items()}
-        _check_static(self._static)
-        declare = _Declare(prefix, frozenset(self._static))
+        check_static(self._static, (*_LABELS, "exception"))
+        declare = Declare(prefix, frozenset(self._static))
         self._counters: dict[str, Cells[CounterCell]] = {
             kind: store.counter(
                 declare(
@@ -177,6 +179,10 @@ class CeleryExporterProfile:
             if row.runtime is None:
                 row.runtime = _child(self._runtime, row)
             row.runtime.observe(step.runtime)
+            if step.trace is not None:
+                self.store.exemplars.observe(row.runtime, step.runtime, step.timestamp, step.trace)
+        if step.trace is not None and kind in _FAILURES:
+            self.store.exemplars.count(cell, step.timestamp, step.trace)
 
     # -- rows --------------------------------------------------------------------------------
 
@@ -227,6 +233,8 @@ class CeleryExporterProfile:
         if row.wait is None:
             row.wait = _child(self._wait, row)
         row.wait.observe(seconds)
+        if step.trace is not None:
+            self.store.exemplars.observe(row.wait, seconds, step.timestamp, step.trace)
 
     # -- workers -----------------------------------------------------------------------------
 
@@ -255,7 +263,7 @@ class CeleryExporterProfile:
 
     # -- collecting --------------------------------------------------------------------------
 
-    def collect(self, cluster: Cluster, wall: float, floor: int) -> list[FamilySnapshot]:  # noqa: ARG002  # Profile's signature
+    def collect(self, cluster: Cluster, wall: float, floor: int) -> list[FamilySnapshot]:
         """Copy all families, in the peer's order."""
         self._purge()
         up: defaultdict[str, int] = defaultdict(int)
@@ -265,11 +273,11 @@ class CeleryExporterProfile:
             up[host] |= worker.up
             active[host] += (worker.active or 0) if worker.up else 0
         return [
-            *(cells.snapshot(floor) for cells in self._counters.values()),
+            *(cells.snapshot(floor, wall) for cells in self._counters.values()),
             self._gauge(self._up, up.items()),
             self._gauge(self._active, active.items()),
-            self._runtime.snapshot(floor),
-            self._wait.snapshot(floor),
+            self._runtime.snapshot(floor, wall),
+            self._wait.snapshot(floor, wall),
         ]
 
     def families(self) -> list[Family]:
@@ -282,24 +290,3 @@ class CeleryExporterProfile:
             return label_text(family.labels, [self._static.get(n, host) for n in family.labels])
 
         return FamilySnapshot(family, [(text(host), value) for host, value in values])
-
-
-class _Declare:
-    """Declares families: the prefix, the static labels, and prometheus_client's order of labels."""
-
-    def __init__(self, prefix: str, static: frozenset[str]) -> None:
-        self._prefix = prefix
-        self._static = static
-
-    def __call__(self, name: str, kind: str, text: str, *labels: str) -> Family:
-        names = tuple(sorted((*labels, *self._static)))
-        return Family(self._prefix + name, kind, text, names, fixed=self._static)  # type: ignore[arg-type]  # literals above
-
-
-def _check_static(static: Mapping[str, str]) -> None:
-    for name in static:
-        if name in (*_LABELS, "exception", "le"):
-            raise ConfigError(
-                f"--static-label: {name!r} is a label that the metrics have already",
-                hint="Choose another name, such as environment or region.",
-            )

@@ -9,9 +9,25 @@ from prometheus_client import PROCESS_COLLECTOR
 
 from z4j_exporter import __version__
 from z4j_exporter.events.decode import REFUSAL_REASONS
-from z4j_exporter.metrics import catalogue as c
+from z4j_exporter.metrics.catalogue import exporter as c
+from z4j_exporter.metrics.export_durations import ExportDurations
 from z4j_exporter.metrics.store import Cells, Family, FamilySnapshot, Store, label_text
 from z4j_exporter.metrics.store import HistogramCell as Lag
+
+#: Why spans are not delivered; each reason is there at 0 from the start.
+SPAN_DROP_REASONS = ("unknown_root", "late", "queue_full", "refused")
+
+
+@dataclass
+class SpanReadings:
+    """What the making and sending of spans says of itself at one moment."""
+
+    exported: int = 0
+    #: By reason; SPAN_DROP_REASONS are there without being named.
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    sampled_out: int = 0
+    clamped: int = 0
+    queued: int = 0
 
 
 @dataclass
@@ -39,12 +55,20 @@ class OwnReadings:
     http_slow_closed: int = 0
     web_reloads_ok: int = 0
     web_reloads_failed: int = 0
+    http_malformed: int = 0
+    tls_handshake_failures: int = 0
+    #: None where no spans are made.
+    spans: SpanReadings | None = None
 
 
 class OwnMetrics:
-    """Keeps the lag histogram and turns readings into families."""
+    """Keeps the lag histogram and turns readings into families.
 
-    def __init__(self, store: Store) -> None:
+    ``exports`` is there where something is sent by OTLP.
+    """
+
+    def __init__(self, store: Store, exports: ExportDurations | None = None) -> None:
+        self._exports = exports
         self._cells: Cells[Lag] = store.histogram(c.EVENT_LAG)
         self._lag = self._cells.child()
 
@@ -90,7 +114,21 @@ class OwnMetrics:
                 c.WEB_CONFIG_RELOADS,
                 {"applied": r.web_reloads_ok, "refused": r.web_reloads_failed},
             ),
+            _one(c.HTTP_MALFORMED, (), r.http_malformed),
+            _one(c.TLS_HANDSHAKE_FAILURES, (), r.tls_handshake_failures),
+            *(_spans(r.spans) if r.spans is not None else ()),
+            *((self._exports.snapshot(),) if self._exports is not None else ()),
         ]
+
+
+def _spans(spans: SpanReadings) -> list[FamilySnapshot]:
+    return [
+        _one(c.SPANS_EXPORTED, (), spans.exported),
+        _each(c.SPANS_DROPPED, dict.fromkeys(SPAN_DROP_REASONS, 0) | dict(spans.dropped)),
+        _one(c.SPANS_SAMPLED_OUT, (), spans.sampled_out),
+        _one(c.SPANS_CLAMPED, (), spans.clamped),
+        _one(c.SPANS_QUEUED, (), spans.queued),
+    ]
 
 
 def process_families() -> list[FamilySnapshot]:
@@ -102,7 +140,8 @@ def process_families() -> list[FamilySnapshot]:
             if metric.type not in ("counter", "gauge"):
                 continue
             name = metric.name + ("_total" if metric.type == "counter" else "")
-            family = Family(name, metric.type, metric.documentation)  # type: ignore[arg-type]  # checked above
+            unit = next((u for u in ("seconds", "bytes") if metric.name.endswith(f"_{u}")), "")
+            family = Family(name, metric.type, metric.documentation, unit=unit)  # type: ignore[arg-type]  # checked above
             samples = [("", sample.value) for sample in metric.samples if sample.name == name]
             snapshots.append(FamilySnapshot(family, samples))
     return snapshots

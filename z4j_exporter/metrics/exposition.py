@@ -7,6 +7,7 @@ prometheus_client builds an object and looks at each label again for every sampl
 import math
 from collections.abc import Iterable
 
+from z4j_exporter.metrics.exemplars import Exemplar
 from z4j_exporter.metrics.store import FamilySnapshot, HistogramValue
 
 TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -25,11 +26,14 @@ def render(snapshots: Iterable[FamilySnapshot], *, openmetrics: bool) -> bytes:
         if openmetrics and family.unit:
             lines.append(f"# UNIT {base} {family.unit}\n")
         if family.type == "histogram":
-            _histograms(lines, snapshot)
+            _histograms(lines, snapshot, with_exemplars=openmetrics)
         else:
+            exemplars = (openmetrics and snapshot.exemplars) or {}
             for labels, value in snapshot.samples:
                 braces = f"{{{labels}}}" if labels else ""
                 lines.append(f"{name}{braces} {number(value)}\n")  # type: ignore[arg-type]  # only histograms have histogram values
+                if labels in exemplars:
+                    lines[-1] = _with_exemplar(lines[-1], exemplars[labels])
     if openmetrics:
         lines.append("# EOF\n")
     # Label values are clean (labels.py); should one not be, a scrape must not fail for it.
@@ -47,7 +51,7 @@ def number(value: float) -> str:
     return "+Inf" if value > 0 else "-Inf"
 
 
-def _histograms(lines: list[str], snapshot: FamilySnapshot) -> None:
+def _histograms(lines: list[str], snapshot: FamilySnapshot, *, with_exemplars: bool) -> None:
     name = snapshot.family.name
     ends = [f'le="{float(bound)!r}"}} ' for bound in snapshot.family.buckets]
     ends.append('le="+Inf"} ')
@@ -56,12 +60,25 @@ def _histograms(lines: list[str], snapshot: FamilySnapshot) -> None:
             raise TypeError(f"{name} is a histogram, its value is {value!r}")
         start = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
         total = 0
+        first = len(lines)
         for end, count in zip(ends, value.counts, strict=True):
             total += count
             lines.append(f"{start}{end}{total}\n")
+        if with_exemplars and value.exemplars:
+            for bucket, exemplar in value.exemplars.items():
+                lines[first + bucket] = _with_exemplar(lines[first + bucket], exemplar)
         braces = f"{{{labels}}}" if labels else ""
         lines.append(f"{name}_sum{braces} {number(value.sum)}\n")
         lines.append(f"{name}_count{braces} {total}\n")
+
+
+def _with_exemplar(line: str, exemplar: Exemplar) -> str:
+    """Add an exemplar to a line; OpenMetrics allows its labels 128 characters, they take 63."""
+    trace = exemplar.trace
+    return (
+        f'{line[:-1]} # {{trace_id="{trace.trace_id.hex()}",span_id="{trace.span_id.hex()}"}} '
+        f"{number(exemplar.value)} {exemplar.timestamp:.3f}\n"
+    )
 
 
 def _escape_help(text: str, *, openmetrics: bool) -> str:

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from z4j_exporter.config import Settings
 from z4j_exporter.fleet.model import FleetReading, WorkerFacts
-from z4j_exporter.metrics import catalogue as c
 from z4j_exporter.metrics.base import LabelRules
+from z4j_exporter.metrics.catalogue import fleet as c
 from z4j_exporter.metrics.fleet_answers import KEEP_INTERVALS, LastAnswers, SeenQueues
 from z4j_exporter.metrics.labels import OVERFLOW, TaskLabel, WorkerLabel, clean
 from z4j_exporter.metrics.store import DEFAULT_MAX_SERIES, Family, FamilySnapshot, label_text

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from z4j_exporter.metrics.base import LabelRules
-from z4j_exporter.metrics.catalogue import with_buckets
 from z4j_exporter.metrics.labels import OVERFLOW
 from z4j_exporter.metrics.living import LivingWorkers
 from z4j_exporter.metrics.rows import Rows
@@ -19,13 +18,20 @@ from z4j_exporter.metrics.store import (
     HistogramCell,
     Store,
     label_text,
+    with_buckets,
 )
 from z4j_exporter.track.cluster import Cluster
 from z4j_exporter.track.table import Task
 from z4j_exporter.track.transitions import UNKNOWN_TASK, Transition, WorkerTransition
 
 _PAIR = ("task", "worker")
-_EVENTS = Family("flower_events_total", "counter", "Number of events", ("task", "type", "worker"))
+_EVENTS = Family(
+    "flower_events_total",
+    "counter",
+    "Number of events",
+    ("task", "type", "worker"),
+    counts="event",
+)
 _RUNTIME = Family(
     "flower_task_runtime_seconds", "histogram", "Task runtime", _PAIR, "seconds",
     (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
@@ -42,6 +48,7 @@ _PREFETCHED = Family(
     "gauge",
     "Number of tasks of given type prefetched at a worker",
     _PAIR,
+    counts="task",
 )
 _ONLINE = Family("flower_worker_online", "gauge", "Worker online status", ("worker",))
 _EXECUTING = Family(
@@ -49,6 +56,7 @@ _EXECUTING = Family(
     "gauge",
     "Number of tasks currently executing at a worker",
     ("worker",),
+    counts="task",
 )
 _FAMILIES = (_EVENTS, _RUNTIME, _PREFETCH_TIME, _PREFETCHED, _ONLINE, _EXECUTING)
 #: The tracker's conclusions, which no event stands behind.
@@ -56,6 +64,8 @@ _CONCLUSIONS = frozenset({"lost", "unseen"})
 #: Kinds that are there from a worker's first event of a task on: Flower's dashboard divides one
 #: by the other, and has no line for a task that never failed where there is no 0.
 _FROM_THE_START = ("succeeded", "failed")
+#: Kinds whose counters point to a span.
+_FAILURES = frozenset({"failed", "rejected", "revoked", "retried"})
 #: Seconds after which the counters of a client that sends no more go: each process of an
 #: application is a client with a nodename of its own.
 CLIENT_FORGET_SECONDS = 1800.0
@@ -123,7 +133,10 @@ class FlowerProfile:
         elif "failed" not in row.events:
             for known in _FROM_THE_START:
                 self._cell(row, known)
-        self._cell(row, kind).value += 1
+        cell = self._cell(row, kind)
+        cell.value += 1
+        if step.trace is not None and kind in _FAILURES:
+            self.store.exemplars.count(cell, step.timestamp, step.trace)
         if kind == "received":
             row.received = True
         elif kind == "started":
@@ -136,6 +149,10 @@ class FlowerProfile:
                 if row.runtime is None:
                     row.runtime = self._runtime.child(*row.labels)
                 row.runtime.observe(step.runtime)
+                if step.trace is not None:
+                    self.store.exemplars.observe(
+                        row.runtime, step.runtime, step.timestamp, step.trace
+                    )
 
     def _label(self, key: tuple[str, str]) -> tuple[str, ...]:
         name, worker = key
@@ -198,8 +215,8 @@ class FlowerProfile:
                 executing[label] = executing.get(label, 0) + (worker.active if worker.up else 0)
         times = ((row.labels, row.prefetch_time) for row in rows if row.prefetch_time is not None)
         return [
-            self._events.snapshot(floor),
-            self._runtime.snapshot(floor),
+            self._events.snapshot(floor, wall),
+            self._runtime.snapshot(floor, wall),
             _gauge(_PREFETCH_TIME, times),
             _gauge(_PREFETCHED, prefetched.items()),
             _gauge(_ONLINE, (((label,), value) for label, value in online.items())),

@@ -30,6 +30,23 @@ def escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
+#: One pair of a label text, as store.label_text writes it.
+_PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)",?', re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """Return the names and values of a label text (``a="x",b="y"``)."""
+    return [(name, unescape(value)) for name, value in _PAIR.findall(text)]
+
+
+def unescape(value: str) -> str:
+    """Undo ``escape``."""
+    if "\\" not in value:
+        return value
+    return _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else found[1], value)
+
+
 class TaskLabel:
     """Decides the ``task`` label: the cleaned name, or FILTERED."""
 

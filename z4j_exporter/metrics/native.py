@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from z4j_exporter.metrics import catalogue as c
 from z4j_exporter.metrics.base import LabelRules
+from z4j_exporter.metrics.catalogue import tasks as c
+from z4j_exporter.metrics.catalogue.workers import WORKER_FAMILIES
 from z4j_exporter.metrics.labels import OVERFLOW, clean
 from z4j_exporter.metrics.living import LivingWorkers
 from z4j_exporter.metrics.rows import Rows
@@ -16,6 +17,7 @@ from z4j_exporter.metrics.store import (
     HistogramCell,
     Store,
     label_text,
+    with_buckets,
 )
 from z4j_exporter.metrics.workers import WorkerMetrics
 from z4j_exporter.track.cluster import Cluster
@@ -23,6 +25,8 @@ from z4j_exporter.track.table import Task
 from z4j_exporter.track.transitions import (
     UNKNOWN_TASK,
     TaskKind,
+    TaskTransition,
+    TraceRef,
     Transition,
     WorkerTransition,
 )
@@ -90,7 +94,7 @@ class NativeProfile:
         buckets = buckets or {}
 
         def declared(family: Family) -> Family:
-            family = c.with_buckets(family, buckets.get(family.name))
+            family = with_buckets(family, buckets.get(family.name))
             return c.with_worker(family) if task_worker_label else family
 
         self._plain: dict[str, Cells[CounterCell]] = {
@@ -165,6 +169,22 @@ class NativeProfile:
                 row, row.attempts, self._attempts, outcome
             )
             by_outcome.observe(step.attempts)
+        if step.trace is not None:
+            self._point(row, cell, step, step.trace)
+
+    def _point(self, row: _Row, cell: CounterCell, step: TaskTransition, span: TraceRef) -> None:
+        """Let what this step was counted in point to its span: failures, and all durations."""
+        keep, at = self.store.exemplars, step.timestamp
+        if step.kind in _DETAILED:
+            keep.count(cell, at, span)
+        if step.queue_wait is not None and row.queue_wait is not None:
+            keep.observe(row.queue_wait, step.queue_wait, at, span)
+        if step.prefetch_wait is not None and row.prefetch_wait is not None:
+            keep.observe(row.prefetch_wait, step.prefetch_wait, at, span)
+        if step.runtime is not None:
+            keep.observe(row.runtime[step.runtime_outcome], step.runtime, at, span)
+        if step.end_to_end is not None:
+            keep.observe(row.end_to_end[step.outcome], step.end_to_end, at, span)
 
     def _add(
         self,
@@ -227,9 +247,9 @@ class NativeProfile:
     def collect(self, cluster: Cluster, wall: float, floor: int) -> list[FamilySnapshot]:
         """Copy all families; those of tasks first."""
         self._purge()
-        snapshots = [cells.snapshot(floor) for cells in self._plain.values()]
-        snapshots += [cells.snapshot(floor) for cells in self._detailed.values()]
-        snapshots += [cells.snapshot(floor) for cells in self._histograms]
+        snapshots = [cells.snapshot(floor, wall) for cells in self._plain.values()]
+        snapshots += [cells.snapshot(floor, wall) for cells in self._detailed.values()]
+        snapshots += [cells.snapshot(floor, wall) for cells in self._histograms]
         snapshots += self._progress(cluster, wall)
         return snapshots + self._workers.collect(cluster, floor)
 
@@ -241,7 +261,7 @@ class NativeProfile:
             *(cells.family for cells in self._histograms),
             self._in_progress,
             self._oldest,
-            *c.WORKER_FAMILIES,
+            *WORKER_FAMILIES,
         ]
 
     def _progress(self, cluster: Cluster, wall: float) -> list[FamilySnapshot]:

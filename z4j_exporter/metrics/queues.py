@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from z4j_exporter.config import Settings
-from z4j_exporter.metrics import catalogue as c
+from z4j_exporter.metrics.catalogue import queues as c
 from z4j_exporter.metrics.labels import clean
 from z4j_exporter.metrics.store import Family, FamilySnapshot, Store, label_text, overflow_values
 from z4j_exporter.queues.model import QueuePoll, QueueReading

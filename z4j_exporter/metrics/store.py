@@ -5,12 +5,14 @@ with its value from then on: ``increase()`` sees nothing of a series whose first
 already, so the first failure of its kind would never show.
 """
 
+import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
+from z4j_exporter.metrics.exemplars import Exemplar, Exemplars, current
 from z4j_exporter.metrics.labels import OVERFLOW, escape
 
 #: Series that one family may have, unless told otherwise.
@@ -19,7 +21,7 @@ DEFAULT_MAX_SERIES = 10_000
 #: hostile event must not make the sum infinite, which it would stay for ever.
 MAX_OBSERVED = 1e9
 #: Labels whose values this program chooses from a short list: they cannot overflow.
-FIXED_LABELS = frozenset({"outcome", "reason", "requeued", "state", "type", "period"})
+FIXED_LABELS = frozenset({"outcome", "reason", "requeued", "state", "type", "period", "signal"})
 #: Labels that say what was left out, where a family has one of them.
 _OVERFLOWING = ("task", "name")
 
@@ -37,24 +39,34 @@ class Family:
     buckets: tuple[float, ...] = ()
     #: Labels, beside FIXED_LABELS, whose values are not from the wire: a user's static labels.
     fixed: frozenset[str] = frozenset()
+    #: What one of it is, in the singular, where it counts something: ``task``, ``message``.
+    counts: str = ""
+    #: A counter that a worker or the broker keeps: it began before this process did.
+    elsewhere: bool = False
+
+
+def with_buckets(family: Family, buckets: tuple[float, ...] | None) -> Family:
+    """Return a histogram family with other buckets, if any are given."""
+    return family if buckets is None else replace(family, buckets=buckets)
 
 
 class CounterCell:
     """The value of one counter series. ``overflow``: of all those beyond the cap."""
 
-    __slots__ = ("born", "labels", "overflow", "value")
+    __slots__ = ("born", "exemplar", "labels", "overflow", "value")
 
     def __init__(self, labels: str, born: int, overflow: bool = False) -> None:
         self.labels = labels
         self.born = born
         self.overflow = overflow
         self.value: float = 0
+        self.exemplar: Exemplar | None = None
 
 
 class HistogramCell:
     """The buckets of one histogram series: one count for each bound, and one for the rest."""
 
-    __slots__ = ("born", "bounds", "counts", "labels", "overflow", "sum")
+    __slots__ = ("born", "bounds", "counts", "exemplars", "labels", "overflow", "sum")
 
     def __init__(
         self, labels: str, born: int, bounds: tuple[float, ...], overflow: bool = False
@@ -65,6 +77,8 @@ class HistogramCell:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
+        #: By the position of their bucket; None while there are none.
+        self.exemplars: dict[int, Exemplar] | None = None
 
     def observe(self, value: float) -> None:
         """Count one observation."""
@@ -78,6 +92,8 @@ class HistogramValue:
 
     counts: Sequence[int]
     sum: float
+    #: By the position of their bucket in ``counts``.
+    exemplars: Mapping[int, Exemplar] | None = None
 
 
 #: A series' labels as they stand between the braces, and its value.
@@ -90,6 +106,8 @@ class FamilySnapshot:
 
     family: Family
     samples: Sequence[Sample]
+    #: Those of a counter family, by the labels of their sample.
+    exemplars: Mapping[str, Exemplar] | None = None
 
 
 def label_text(names: Sequence[str], values: Sequence[str]) -> str:
@@ -113,6 +131,7 @@ class Store:
         self.serial = 0
         #: Updates that went to the overflow series, by family.
         self.dropped: Counter[str] = Counter()
+        self.exemplars = Exemplars()
 
     def counter(self, family: Family) -> "Cells[CounterCell]":
         """Return the cells of a counter family."""
@@ -164,19 +183,37 @@ class Cells(Generic[Cell]):
         """Drop every series with one of these values of this label."""
         position = self.family.labels.index(label)
         for values in [v for v in self._cells if v[position] in gone]:
-            del self._cells[values]
+            self._store.exemplars.forget(_exemplars_of(self._cells.pop(values)))
 
-    def snapshot(self, floor: int) -> FamilySnapshot:
-        """Copy the values; series born after ``floor`` show as 0."""
+    def snapshot(self, floor: int, wall: float = math.inf) -> FamilySnapshot:
+        """Copy the values; series born after ``floor`` show as 0, and without exemplars.
+
+        ``wall`` is the time, epoch seconds: exemplars from the future are left out.
+        """
         samples: list[Sample] = []
+        exemplars: dict[str, Exemplar] = {}
         for cell in self._cells.values():
             if isinstance(cell, CounterCell):
                 samples.append((cell.labels, cell.value if cell.born <= floor else 0))
+                exemplar = cell.exemplar
+                if exemplar is not None and cell.born <= floor and current(exemplar, wall):
+                    exemplars[cell.labels] = exemplar
             elif cell.born <= floor:
-                samples.append((cell.labels, HistogramValue(cell.counts.copy(), cell.sum)))
+                kept = cell.exemplars and {
+                    bucket: exemplar
+                    for bucket, exemplar in cell.exemplars.items()
+                    if current(exemplar, wall)
+                }
+                samples.append((cell.labels, HistogramValue(cell.counts.copy(), cell.sum, kept)))
             else:
                 samples.append((cell.labels, HistogramValue([0] * len(cell.counts), 0.0)))
-        return FamilySnapshot(self.family, samples)
+        return FamilySnapshot(self.family, samples, exemplars or None)
+
+
+def _exemplars_of(cell: CounterCell | HistogramCell) -> int:
+    if isinstance(cell, CounterCell):
+        return int(cell.exemplar is not None)
+    return len(cell.exemplars or ())
 
 
 def overflow_values(family: Family, values: Sequence[str]) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 
-from z4j_exporter.metrics import catalogue as c
 from z4j_exporter.metrics.base import LabelRules
+from z4j_exporter.metrics.catalogue import workers as c
 from z4j_exporter.metrics.labels import clean
 from z4j_exporter.metrics.store import (
     Cells,

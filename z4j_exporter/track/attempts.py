@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from z4j_exporter.track.transitions import TraceRef
+
 #: Attempts remembered of one task; older closed ones are forgotten, so that a task which
 #: retries for ever stays small.
 MAX_ATTEMPTS = 12
@@ -42,12 +44,25 @@ class Notes(Struct, gc=False):
     expires: str | None = None
     exception: str | None = None
     traceback: str | None = None
+    #: As its worker measured it, seconds.
+    runtime: float | None = None
     #: What the transition that closed it said: exception class, revoked, expired, worker_lost, …
     detail: str = ""
-    #: The observer's own: which of the deliveries with the same number of retries it is, and
-    #: whether it is done with it.
+    # The observer's own from here on.
+    #: How far it is with it; see tracing/tracer.py.
+    fate: int = 0
+    #: Whether its trace is kept by the ratio (None: not decided yet), and it by a rule.
+    chosen: bool | None = None
+    kept: bool = False
+    #: Which attempt it is, for good: retries, and which of the deliveries with that many.
+    number: int = -1
     ordinal: int = -1
-    settled: bool = False
+    #: Its own span, as it was told to others.
+    trace: TraceRef | None = None
+    #: The ordinal of the delivery whose task-sent it came from (-1: none known), and the start
+    #: of that one's span (0: not made yet).
+    origin: int = -1
+    send_ns: int = 0
 
 
 #: Characters kept of an exception's repr and, from its end, of a traceback.

@@ -37,6 +37,8 @@ def note(attempt: Attempt, event: Event) -> None:
         notes.worker_pid = event.pid
     if notes.expires is None and event.expires is not None:
         notes.expires = event.expires
+    if event.runtime is not None:
+        notes.runtime = event.runtime
     if event.exception is not None and notes.exception is None:
         notes.exception = event.exception[:MAX_EXCEPTION]
         if event.traceback is not None:

@@ -1,4 +1,4 @@
-"""The pages of the exporter: /metrics, /-/healthy, /-/ready and a landing page, as ASGI."""
+"""The pages of the exporter: metrics, traces, probes and a landing page, as ASGI."""
 
 import logging
 import zlib
@@ -10,11 +10,12 @@ from z4j_exporter.web.asgi import Receive, Scope, Send, header, send_body, send_
 from z4j_exporter.web.landing import CONTENT_SECURITY_POLICY, Advice, Landing, landing_page
 from z4j_exporter.web.negotiation import accepts_gzip, requested_names
 from z4j_exporter.web.stats import WebStats
+from z4j_exporter.web.traces import TRACES_PATH, Answer, Traces, answer
 from z4j_exporter.web.workers import BusyError, Workers
 
 _LOGGER = logging.getLogger("z4j_exporter.web")
 
-#: Scrapes rendered at one time. More would only share the interpreter lock.
+#: Scrapes (and traces) rendered at one time. More would only share the interpreter lock.
 _RENDER_THREADS = 2
 #: Scrapes that may wait for one of them; the next is told to come again.
 _RENDERS_WAITING = 16
@@ -27,7 +28,7 @@ _GZIP_MIN_BYTES = 512
 _GZIP_WBITS = 31
 
 #: /health is where the probes of those who come from celery-exporter point: they need not change.
-PATHS = ("/", "/metrics", "/-/healthy", "/-/ready", "/health")
+PATHS = ("/", "/metrics", "/-/healthy", "/-/ready", "/health", TRACES_PATH)
 
 
 class Exposition(Protocol):
@@ -65,6 +66,8 @@ class Pages:
     version: str = ""
     #: Where the events come from, without secrets.
     source: str = ""
+    #: The traces that are remembered, if any are.
+    traces: Traces | None = None
 
 
 def create_app(pages: Pages, stats: WebStats) -> "PagesApp":
@@ -104,39 +107,46 @@ class PagesApp:
                 await self._state(send, self._pages.ready, "Ready.", self._pages.advice())
             case "/":
                 await self._landing(send)
+            case _ if path == TRACES_PATH or path.startswith(f"{TRACES_PATH}/"):
+                await self._traces(scope, send)
             case _:
                 await send_text(send, 404, "Not found. Paths: " + " ".join(PATHS) + "\n")
 
     async def _metrics(self, scope: Scope, send: Send) -> None:
         accept = (header(scope, b"accept") or b"").decode("latin-1")
-        gzip = accepts_gzip((header(scope, b"accept-encoding") or b"").decode("latin-1"))
         names = requested_names(scope["query_string"])
+        scraper = _scraper(scope)
+
+        def render() -> Answer:
+            content_type, body = self._pages.exposition(accept, names, scraper)
+            return Answer(200, content_type.encode("latin-1"), body)
+
+        await self._rendered(scope, send, render, "metrics")
+
+    async def _traces(self, scope: Scope, send: Send) -> None:
+        path, query = scope["path"], scope["query_string"]
+        await self._rendered(scope, send, lambda: answer(self._pages.traces, path, query), "traces")
+
+    async def _rendered(
+        self, scope: Scope, send: Send, render: Callable[[], Answer], what: str
+    ) -> None:
+        """Send what a worker thread renders, compressed if that is wanted and worth it."""
+        gzip = accepts_gzip((header(scope, b"accept-encoding") or b"").decode("latin-1"))
         try:
-            content_type, body, gzipped = await self._workers.run(
-                self._render, accept, names, _scraper(scope), gzip
-            )
+            made, gzipped = await self._workers.run(_compressed, render, gzip)
         except BusyError:
             self._stats.add("busy_responses")
             text = "Too many scrapes at the same time.\n"
             await send_text(send, 503, text, headers=[(b"retry-after", b"1")])
         except Exception:
             self._stats.add("exposition_errors")
-            _LOGGER.exception("the metrics could not be rendered")
-            await send_text(send, 500, "The metrics could not be rendered; the log says why.\n")
+            _LOGGER.exception("the %s could not be rendered", what)
+            await send_text(send, 500, f"The {what} could not be rendered; the log says why.\n")
         else:
             headers = [(b"vary", b"Accept, Accept-Encoding")]
             if gzipped:
                 headers.append((b"content-encoding", b"gzip"))
-            await send_body(send, 200, content_type.encode("latin-1"), body, headers=headers)
-
-    def _render(
-        self, accept: str, names: list[str], scraper: str, gzip: bool
-    ) -> tuple[str, bytes, bool]:
-        content_type, body = self._pages.exposition(accept, names, scraper)
-        if not gzip or len(body) < _GZIP_MIN_BYTES:
-            return content_type, body, False
-        compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS)
-        return content_type, compressor.compress(body) + compressor.flush(), True
+            await send_body(send, made.status, made.content_type, made.body, headers=headers)
 
     async def _state(
         self, send: Send, ask: Callable[[], Readiness], good: str, advice: Sequence[Advice] = ()
@@ -159,6 +169,14 @@ class PagesApp:
         )
         policy = [(b"content-security-policy", CONTENT_SECURITY_POLICY)]
         await send_body(send, 200, b"text/html; charset=utf-8", page, headers=policy)
+
+
+def _compressed(render: Callable[[], Answer], gzip: bool) -> tuple[Answer, bool]:
+    made = render()
+    if not gzip or len(made.body) < _GZIP_MIN_BYTES:
+        return made, False
+    compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS)
+    return made._replace(body=compressor.compress(made.body) + compressor.flush()), True
 
 
 def _ask(ask: Callable[[], Readiness]) -> Readiness:

@@ -1,0 +1,23 @@
+"""Every metric family of the native profile, as data: code refers to these declarations.
+
+Names are Prometheus's: base units, ``_total`` for counters. A file for each subject.
+"""
+
+from z4j_exporter.metrics.catalogue.exporter import EXPORTER_FAMILIES
+from z4j_exporter.metrics.catalogue.fleet import FLEET_FAMILIES
+from z4j_exporter.metrics.catalogue.queues import QUEUE_FAMILIES
+from z4j_exporter.metrics.catalogue.tasks import TASK_FAMILIES
+from z4j_exporter.metrics.catalogue.workers import WORKER_FAMILIES
+
+CATALOGUE = (
+    *TASK_FAMILIES, *WORKER_FAMILIES, *QUEUE_FAMILIES, *FLEET_FAMILIES, *EXPORTER_FAMILIES,
+)  # fmt: skip
+
+__all__ = [
+    "CATALOGUE",
+    "EXPORTER_FAMILIES",
+    "FLEET_FAMILIES",
+    "QUEUE_FAMILIES",
+    "TASK_FAMILIES",
+    "WORKER_FAMILIES",
+]
