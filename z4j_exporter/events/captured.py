@@ -46,7 +46,7 @@ class Options(Struct, frozen=True, gc=False):
     task_id: Id | None = None
     group_id: Id | None = None
     group_index: _Index | None = None
-    #: The body of the chord it is a header member of; present or not is all that is asked.
+    #: The body of the chord it is a header member of, or true; all that is asked is whether.
     chord: Raw = NO_RAW
 
 

@@ -104,5 +104,5 @@ def _place(task: Signature) -> Member | None:
         or task.subtask_type == "group"
     ):
         return None
-    in_chord = bytes(options.chord) not in (b"", b"null")
+    in_chord = bytes(options.chord) not in (b"", b"null", b"false")
     return Member(options.task_id, (options.group_id, in_chord), task.task, options.group_index)
