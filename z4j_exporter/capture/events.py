@@ -24,7 +24,7 @@ from z4j_exporter.capture.store import PayloadStore
 #: The version of the events' form.
 VERSION = 1
 #: Characters of an id or a name.
-_LONGEST_NAME = 1_024
+_LONGEST_NAME = 255
 #: Bytes of redacted arguments, of headers and of stamps, for people to look at.
 _LONGEST_SHOWN = 8 * 1024
 #: kombu's names for an encoding that is none.
@@ -38,6 +38,7 @@ class EventMaker:
         self._settings = settings
         self._intake = intake
         self._pid = os.getpid()
+        self._since = time.time()
         self._app = settings.name or dotted_path(app)
         self.hostname = hook.nodename or anon_nodename()
         redactor = Redactor(settings.redact_keys, settings.redact_patterns)
@@ -55,46 +56,50 @@ class EventMaker:
 
     def report(self, figures: Mapping[str, Any]) -> dict[str, Any]:
         """Make the hook's own event, of counts since the process began to capture."""
-        return {**self._head("z4j-report", time.time()), **figures}
+        return self._event("z4j-report", time.time(), {"since": self._since, **figures})
 
-    def _head(self, kind: str, at: float, hostname: str = "") -> dict[str, Any]:
+    def _event(
+        self, kind: str, at: float, note: Mapping[str, Any], hostname: str = ""
+    ) -> dict[str, Any]:
         return {
             "type": kind,
-            "v": VERSION,
             "timestamp": at,
             "hostname": hostname or self.hostname,
             "pid": self._pid,
-            "app": self._app,
+            # In a field of its own: readers of Celery's events pass over it as a whole.
+            "z4j": {"v": VERSION, "app": self._app, **note},
         }
 
     def _envelope(self, item: Published) -> dict[str, Any]:
         headers = _headers(item)
         looked = bodies.look(item.body, self._redact)
-        event = self._head("z4j-envelope", item.at)
-        event.update(_identity(headers), name=_text(item.name))
-        event.update(
+        note = _identity(headers)
+        note.update(
+            name=_text(item.name),
             queue=item.queue or (item.routing_key if not item.exchange else ""),
             exchange=item.exchange,
             routing_key=item.routing_key,
-            priority=item.priority,
+            priority=_byte(item.priority),
             traceparent=_text(headers.get("traceparent")) or item.traceparent,
         )
         custom = {
             k: v for k, v in headers.items() if k not in CELERY_HEADERS and k not in item.custom
         }
-        event.update(self._shown("headers", {**plain(custom), **item.custom}))
-        event.update(self._shown("stamps", item.stamps))
-        event.update(self._payload(item.body, looked))
-        if event["withheld"] == "redacted" or (looked.secret and event["withheld"] == "stored"):
-            event.update(_for_people(looked, headers, self._redact))
+        note.update(self._shown("headers", {**plain(custom), **item.custom}))
+        note.update(self._shown("stamps", item.stamps))
+        note.update(self._payload(item.body, looked))
+        if note["withheld"] == "redacted" or (looked.secret and note["withheld"] == "stored"):
+            note.update(_for_people(looked, headers, self._redact))
         embed = (
             looked.embed if isinstance(looked.embed, Mapping) else self._redact(item.embed or {})[0]
         )
-        whole = event["withheld"] in {"", "redacted"}
+        whole = note["withheld"] in {"", "redacted"}
         limit = self._settings.max_payload_bytes
-        event.update(signatures.links(embed, whole=whole, limit=limit))
-        event["chord_id"] = event["group_id"] if embed.get("chord") else None
-        return event
+        note.update(signatures.links(embed, whole=whole, limit=limit))
+        if embed.get("chord"):
+            note["chord_id"] = note["group_id"]
+            note["chord_size"] = item.chord_size or note.get("chord_size")
+        return self._event("z4j-envelope", item.at, note)
 
     def _payload(self, body: Body, looked: bodies.Looked) -> dict[str, Any]:
         """The payload, or why there is none, and whether a retry can be made of it."""
@@ -136,33 +141,33 @@ class EventMaker:
         delivery = request.get("delivery_info")
         delivery = delivery if isinstance(delivery, Mapping) else {}
         exchange, routing_key = (_text(delivery.get(k)) for k in ("exchange", "routing_key"))
-        event = self._head("z4j-run", item.at, _text(request.get("hostname")))
-        event.update(_identity(request), name=_text(item.name))
-        event.update(
-            chord_id=event["group_id"] if request.get("chord") else None,
-            priority=delivery.get("priority"),
+        note = _identity(request)
+        note.update(
+            name=_text(item.name),
+            chord_id=note["group_id"] if request.get("chord") else None,
+            priority=_byte(delivery.get("priority")),
             exchange=exchange,
             routing_key=routing_key,
             # The default exchange routes by the name of the queue; others do not tell it.
             queue="" if exchange else routing_key,
             redelivered=bool(delivery.get("redelivered")),
             pid=item.pid,
-            thread=item.thread[:_LONGEST_NAME],
+            thread=_text(item.thread),
             traceparent=_text(request.get("traceparent")),
         )
-        return event
+        return self._event("z4j-run", item.at, note, _text(request.get("hostname")))
 
     def _end(self, item: Ended) -> dict[str, Any]:
-        return {
-            **self._head("z4j-end", item.at, item.hostname),
+        note = {
             "uuid": _text(item.uuid),
             "name": _text(item.name),
             "state": item.state,
-            "retries": item.retries,
+            "retries": _count(item.retries),
             "group_id": _text(item.group) or None,
             "exception": _text(item.exception),
             "runtime": item.runtime,
         }
+        return self._event("z4j-end", item.at, note, item.hostname)
 
 
 def _headers(item: Published) -> dict[str, Any]:
@@ -179,9 +184,9 @@ def _identity(known: Mapping[str, Any]) -> dict[str, Any]:
         "uuid": _text(known.get("id")),
         "root_id": _text(known.get("root_id")) or None,
         "parent_id": _text(known.get("parent_id")) or None,
-        "retries": known.get("retries"),
+        "retries": _count(known.get("retries")),
         "group_id": _text(known.get("group")) or None,
-        "group_index": known.get("group_index"),
+        "group_index": _count(known.get("group_index")),
         "time_limit": soft_last[0],
         "soft_time_limit": soft_last[1],
     }
@@ -190,6 +195,15 @@ def _identity(known: Mapping[str, Any]) -> dict[str, Any]:
             value = known.get(key)
             fields[key] = _text(value) if isinstance(value, str) else value
     return fields
+
+
+def _count(value: Any) -> int | None:
+    """Pass what a reader takes for a count; a caller may have given anything."""
+    return value if type(value) is int and 0 <= value <= 1_000_000 else None
+
+
+def _byte(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= 255 else None
 
 
 def _text(value: Any) -> str:

@@ -37,6 +37,7 @@ _ENDS_REMEMBERED = 2_048
 _SAME_END_SECONDS = 30.0
 #: How far up the publishing function is looked for.
 _FRAMES = 8
+_FRAMES_TO_CANVAS = 24
 
 
 class Published(NamedTuple):
@@ -56,6 +57,8 @@ class Published(NamedTuple):
     queue: str
     priority: Any
     traceparent: str
+    #: Members of the chord's header, where this is the last one to be published.
+    chord_size: int | None
     #: The body's fields in the old message protocol, where the headers are empty.
     old: dict[str, Any] | None
 
@@ -148,6 +151,7 @@ def on_publish(
             str(queue or ""),
             properties.get("priority") if properties else None,
             "" if "traceparent" in headers else capture.traceparent(),
+            _chord_size(sys._getframe(1)) if embed.get("chord") else None,
             snapshot.plain(old) if old else None,
         )
         capture.put(item, _ITEM_BYTES + (len(taken.data) if taken.data else 0))
@@ -305,6 +309,22 @@ def _sending_frame(frame: FrameType | None) -> Mapping[str, Any]:
             return frame.f_locals
         frame = frame.f_back
     return {}
+
+
+def _chord_size(frame: FrameType | None) -> int | None:
+    """The size that group._apply_tasks (celery/canvas.py) has counted when it publishes its last.
+
+    It stands nowhere in the messages: the backend is told, by that function.
+    """
+    for _ in range(_FRAMES_TO_CANVAS):
+        if frame is None:
+            break
+        if frame.f_code.co_name == "_apply_tasks":
+            known = frame.f_locals
+            size = known.get("chord_size") if known.get("next_task", frame) is None else None
+            return size if isinstance(size, int) else None
+        frame = frame.f_back
+    return None
 
 
 def _capture_of(sending: Mapping[str, Any]) -> Capture | None:
