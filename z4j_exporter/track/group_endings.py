@@ -120,11 +120,13 @@ class Endings:
 
     def outermost(self, group: Group) -> Group:
         """Return the group around all groups that this one is in, as far as they are known."""
-        for _ in range(_MAX_DEPTH):
+        seen = {group.key}
+        while len(seen) < _MAX_DEPTH:
             outer = self._table.get(group.around) or self.around(group.origin)
-            if outer is None or outer is group:
+            if outer is None or outer.key in seen:
                 break
             group = outer
+            seen.add(group.key)
         return group
 
     def around(self, uuid: str | None) -> Group | None:

@@ -217,8 +217,9 @@ class GroupTracker:
         """Take over what a member's note says of the whole group."""
         if told.size is not None:
             group.size = told.size
-        if group.origin is None and told.parent_id is not None:
-            group.origin = told.parent_id
+        role = self.table.roles.get(told.uuid)
+        if group.origin is None and (role is None or role.body_of is None):
+            group.origin = told.parent_id  # a body's parent is within its header: not around it
         if group.body is None and told.body is not None:
             self._bind(group, told.body)
         place = told.body_member
