@@ -11,7 +11,6 @@ from z4j_exporter.events.model import Event
 from z4j_exporter.track.group_model import GroupTransition
 from z4j_exporter.track.groups import GroupTracker
 from z4j_exporter.track.trace_roots import TraceRoots
-from z4j_exporter.track.transitions import Transition
 
 
 def envelope(uuid: str, at: float = 0.0, **fields: Any) -> Event:
@@ -82,10 +81,9 @@ class GroupStage(Stage):
         return self
 
     def _hand_over(self) -> None:
-        new: list[Transition] = self.told[self._taken :]
-        self._taken = len(self.told)
-        for transition in new:
-            self.groups.take(transition)
+        while self._taken < len(self.told):
+            self.groups.take(self.told[self._taken])
+            self._taken += 1
 
     @property
     def finished(self) -> list[GroupTransition]:

@@ -188,7 +188,9 @@ def test_a_failed_chord_has_no_body() -> None:
 
 def test_a_chord_within_a_group() -> None:
     body = signature("body", "total", group_id="G", group_index=1)
-    stage = GroupStage().play([member("x", 0), header("a", 0, body=body), header("b", 1, body=body)])
+    stage = GroupStage().play(
+        [member("x", 0), header("a", 0, body=body), header("b", 1, body=body)]
+    )
     stage.play([*life("x"), *life("a"), *life("b")]).wait(LATER)
     assert stage.told_of("G") == ["started"]
     stage.play([member("body", 1, root_id="b", parent_id="b", name="total")])

@@ -60,7 +60,7 @@ class Endings:
         ``by`` is the task that failed in its place, if it is another.
         """
         if outcome not in _NO_FAILURE:
-            for uuid in role.ahead:
+            for uuid, _ in role.ahead:
                 member = self._table.roles.get(uuid)
                 if member is not None and uuid != role.uuid and member.outcome is None:
                     # What a member would have announced is behind it in the same chain.
@@ -137,7 +137,7 @@ class Endings:
         return (
             self._table.get(role.key)
             or self._table.get(role.body_of)
-            or next((g for u in role.ahead if (g := self._table.of(u)) is not None), None)
+            or next((g for _, key in role.ahead if (g := self._table.get(key)) is not None), None)
         )
 
     # -- parts ---------------------------------------------------------------------------------

@@ -52,8 +52,8 @@ class Role(Struct, gc=False):
     outcome: str | None = None
     #: Its failure was told: at most once for each member.
     failure_told: bool = False
-    #: Members that a chain of this task ends in: they fail with it.
-    ahead: tuple[str, ...] = ()
+    #: Members that a chain of this task ends in, and their groups: they fail with it.
+    ahead: tuple[tuple[str, Key], ...] = ()
     #: The header whose results it takes.
     body_of: Key | None = None
 

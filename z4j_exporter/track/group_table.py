@@ -38,11 +38,6 @@ class GroupTable:
             return None
         return self.active.get(key) or self.finished.get(key)
 
-    def of(self, uuid: str) -> Group | None:
-        """Return the group that a task is a member of."""
-        role = self.roles.get(uuid)
-        return None if role is None else self.get(role.key)
-
     def make_room(self, members: int) -> None:
         """Forget groups until one more, with so many tasks, finds room."""
         while (self.active or self.finished) and (
@@ -78,14 +73,15 @@ class GroupTable:
         self.active.pop(group.key, None)
         self.finished.pop(group.key, None)
         for role in group.roles.values():
-            role.key = None
+            role.key = role.outcome = None
+            role.failure_told = False
             self._drop(role)
         for uuid in group.related:
             other = self.roles.get(uuid)
             if other is not None:
                 if other.body_of == group.key:
                     other.body_of = None
-                other.ahead = tuple(m for m in other.ahead if m in self.roles)
+                other.ahead = tuple(m for m in other.ahead if m[1] != group.key)
                 self._drop(other)
 
     def _drop(self, role: Role) -> None:

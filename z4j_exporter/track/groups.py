@@ -188,7 +188,10 @@ class GroupTracker:
                 return None
             if role.index is None:
                 role.index = member.index
-            return self.table.get(role.key)
+            joined = self.table.get(role.key)
+            if joined is not None:
+                joined.first = min(joined.first, at)
+            return joined
         group = self.table.get(member.key) or self._new(member.key, at)
         group.touched = self._endings.now
         group.first = min(group.first, at)
@@ -237,16 +240,18 @@ class GroupTracker:
         group.related.append(body)
         task = self._lookup(body)
         if task is not None:
-            self._endings.body_began(group, task.first_sent or task.attempts[-1].first_seen())
+            at = task.first_sent or task.attempts[-1].first_seen()
+            # A worker may hold it without an event of it: then nothing tells when it was sent.
+            self._endings.body_began(group, at if at < float("inf") else group.first)
 
     def _announce(self, uuid: str, member: Member) -> None:
         """Note that a member fails with a task that comes before it in a chain."""
         if uuid == member.uuid:
             return
         role = self.table.role(uuid)
-        if member.uuid in role.ahead or len(role.ahead) >= MAX_AHEAD:
+        if (member.uuid, member.key) in role.ahead or len(role.ahead) >= MAX_AHEAD:
             return
-        role.ahead = (*role.ahead, member.uuid)
+        role.ahead = (*role.ahead, (member.uuid, member.key))
         group = self.table.get(member.key)
         if group is not None:
             group.related.append(uuid)
