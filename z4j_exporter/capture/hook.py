@@ -104,6 +104,7 @@ class Capture:
         figures = self.intake.figures()
         figures["enabled"] = bool(self.hears)
         figures["connected"] = bool(self._sender and self._sender.connected)
+        figures["connections"] = self._sender.connections if self._sender else 0
         return figures
 
     def flush(self, seconds: float | None = None) -> bool:

@@ -20,6 +20,9 @@ logger = logging.getLogger("z4j_exporter.capture")
 
 #: Seconds to let signals gather before they are worked on: one wake-up and one message for many.
 _GATHER_SECONDS = 0.05
+#: Seconds between two events, so that a thread of the application that waits for the interpreter gets
+#: it: with 0 this thread would mostly have taken it again before the other one woke.
+_BREATH_SECONDS = 0.000_05
 #: Events in one message, and their bytes, at most.
 _BATCH_EVENTS = 64
 _BATCH_BYTES = 256 * 1024
@@ -55,6 +58,8 @@ class Sender:
         self._reported: dict[str, Any] = {}
         self._report_at = time.monotonic() + self._settings.report_seconds
         self.connected = False
+        #: How often the broker was connected to.
+        self.connections = 0
         self._busy = False
 
     def start(self) -> None:
@@ -139,13 +144,14 @@ class Sender:
                 continue
             self._waiting.append((event["type"].replace("-", "."), encoded))
             size += len(encoded)
-            time.sleep(0)  # between two: let the application's threads have the interpreter
+            time.sleep(_BREATH_SECONDS)
 
     def _connect(self) -> EventBroker:
         from z4j_exporter.capture.broker import EventBroker
 
         broker = EventBroker(self._capture.app, self._settings)
         self.connected = True
+        self.connections += 1
         return broker
 
     def _send(self, broker: EventBroker) -> None:
