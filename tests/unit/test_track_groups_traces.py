@@ -70,6 +70,14 @@ def test_the_first_of_a_chain_in_a_group_is_in_the_groups_trace() -> None:
     assert found.root == "G"
 
 
+def test_a_chain_in_a_group_that_ends_in_a_group_is_in_its_trace() -> None:
+    last = {"task": "celery.group", "subtask_type": "group"}
+    options = {"task_id": "inner", "group_id": "G", "group_index": 1}
+    found = roots(envelope("y", chain=[{**last, "options": options}])).override("z", "y")
+    assert found is not None
+    assert found.root == "G"
+
+
 def test_the_applications_trace_is_continued() -> None:
     known = roots(envelope("a", traceparent=TRACEPARENT), run("a", traceparent=None))
     found = known.override("a", "a")

@@ -51,6 +51,8 @@ class Told(Struct, frozen=True, gc=False):
     member: Member | None = None
     #: Members that follow in this task's chain, and fail with it.
     ahead: tuple[Member, ...] = ()
+    #: The id of the group that this task's chain is a part of, also where it ends in a group.
+    chain_group: str | None = None
     #: The uuid of the body that follows the header this task is in.
     body: str | None = None
     #: The place of that body in a group around the chord.
@@ -75,12 +77,14 @@ def membership(note: Envelope | RunNote) -> Told:
             member = Member(note.uuid, (note.group_id, in_chord), note.name, note.group_index)
         else:
             header = note.group_id
+    ends = [body_of(each) or each for each in chain[:MAX_AHEAD]]
     return Told(
         uuid=note.uuid,
         root_id=note.root_id,
         parent_id=None if note.parent_id == note.uuid else note.parent_id,
         member=member,
-        ahead=tuple(_announced(chain)),
+        ahead=tuple(member for end in ends if (member := _place(end)) is not None),
+        chain_group=next((e.options.group_id for e in ends if _is_placed(e)), None),
         body=body,
         body_member=None if follows is None else _place(follows),
         header=header,
@@ -89,20 +93,19 @@ def membership(note: Envelope | RunNote) -> Told:
     )
 
 
-def _announced(chain: list[Signature]) -> list[Member]:
-    members = [_place(body_of(each) or each) for each in chain[:MAX_AHEAD]]
-    return [member for member in members if member is not None]
-
-
 def _place(task: Signature) -> Member | None:
     """Return the place of a task that will be published; None for a group, which is no task."""
     options = task.options
     if (
         options.task_id is None
         or options.group_id is None
-        or options.group_index is None
+        or not _is_placed(task)
         or task.subtask_type == "group"
     ):
         return None
     in_chord = bytes(options.chord) not in (b"", b"null", b"false")
     return Member(options.task_id, (options.group_id, in_chord), task.task, options.group_index)
+
+
+def _is_placed(task: Signature) -> bool:
+    return task.options.group_id is not None and task.options.group_index is not None

@@ -93,14 +93,14 @@ class TraceRoots:
     def _learn_groups(self, note: Envelope | RunNote) -> None:
         told = membership(note)
         if told.root_id in (None, note.uuid) and note.uuid not in self._groups:
-            place = told.member or next(iter(told.ahead), None)
-            if place is not None:
-                _keep(self._groups, note.uuid, place.key[0], self._max_roots)
-        body, group = told.body_member, note.group_id
-        if body is not None and group is not None and group not in self._around:
+            group = told.chain_group if told.member is None else told.member.key[0]
+            if group is not None:
+                _keep(self._groups, note.uuid, group, self._max_roots)
+        body, header = told.body_member, note.group_id
+        if body is not None and header is not None and header not in self._around:
             outer = body.key[0]
-            if outer != group:
-                _keep(self._around, group, outer, self._max_roots)
+            if outer != header:
+                _keep(self._around, header, outer, self._max_roots)
 
 
 def parse_traceparent(text: str) -> TraceParent | None:
