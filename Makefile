@@ -6,6 +6,8 @@ DEMO := .venv/demo
 DEV := .venv/dev
 # Words to pass on: make test ARGS="tests/unit -k decode"
 ARGS ?=
+# Test processes side by side: most tests wait for servers, so more than there are processors.
+JOBS ?= 4
 
 .PHONY: help demo test lint bench format servers clean
 
@@ -19,7 +21,7 @@ demo: $(DEMO)/.done
 	$(DEMO)/bin/z4j-exporter demo $(ARGS)
 
 test: $(DEV)/.done servers
-	$(DEV)/bin/pytest $(ARGS)
+	$(DEV)/bin/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .

@@ -12,7 +12,7 @@ from z4j_exporter.config import Settings, option_name
 from z4j_exporter.doctor.facts import BrokerFacts
 from z4j_exporter.errors import ExporterError
 from z4j_exporter.events.decode import Decoder
-from z4j_exporter.metrics.exporter import OwnMetrics, OwnReadings
+from z4j_exporter.metrics.exporter import OwnMetrics, OwnReadings, process_families
 from z4j_exporter.metrics.fleet import make_fleet_metrics
 from z4j_exporter.metrics.profiles import make_profile
 from z4j_exporter.metrics.queues import make_queue_metrics
@@ -23,7 +23,9 @@ from z4j_exporter.pipeline.buffer import Buffer
 from z4j_exporter.pipeline.malloc import give_large_pieces_back
 from z4j_exporter.pipeline.reader import Reader
 from z4j_exporter.sources.open import open_source
-from z4j_exporter.track.cluster import make_cluster
+from z4j_exporter.telemetry import Telemetry
+from z4j_exporter.track.cluster import Cluster, make_cluster
+from z4j_exporter.track.transitions import Emit
 from z4j_exporter.web.landing import Advice
 from z4j_exporter.web.listener import Listener
 from z4j_exporter.web.pages import Pages, Readiness, create_app
@@ -64,9 +66,15 @@ class Exporter:
         self.settings = settings
         self.source = open_source(settings)
         self._profile = make_profile(settings)
+        self._telemetry = Telemetry(
+            settings,
+            system=self.source.system,
+            location=self.source.location,
+            take=self._take_all,
+        )
         self._registry = Registry(
             self._profile,
-            OwnMetrics(self._profile.store),
+            OwnMetrics(self._profile.store, self._telemetry.durations),
             make_queue_metrics(settings, self._profile.store),
             make_fleet_metrics(settings),
         )
@@ -76,7 +84,7 @@ class Exporter:
         self._applier = Applier(
             self._buffer,
             self._decoder,
-            lambda emit: make_cluster(settings, emit),
+            self._make_cluster,
             [self._profile],
             lag=self._registry.own.lag,
             is_connected=lambda: self._reader.connected or self._reader.ended,
@@ -97,6 +105,7 @@ class Exporter:
             advice=self.advice,
             version=__version__,
             source=self.source.location,
+            traces=self._telemetry.traces,
         )
         self._listener = Listener(
             create_app(pages, self._stats),
@@ -138,9 +147,10 @@ class Exporter:
         self._applier.start()
         self._reader.start()
         self._background.start()
+        self._telemetry.start()
 
     def stop(self) -> None:
-        """Stop in order: not ready, no more reading, apply what was read, stop serving."""
+        """Stop in order: not ready, no more reading, apply what was read, send, stop serving."""
         self._stopping = True
         deadline = time.monotonic() + STOP_SECONDS
         self._reader.stop()
@@ -151,6 +161,7 @@ class Exporter:
         self._applier.join(max(0.1, deadline - time.monotonic() - 2.0))
         if self._applier.is_alive():
             logger.warning("%d bytes of events were not applied", self._buffer.size_bytes)
+        self._telemetry.stop(max(0.5, deadline - time.monotonic() - 1.0))
         self._listener.stop(max(0.5, deadline - time.monotonic()))
         if self._web_config is not None:
             self._web_config.stop()
@@ -196,6 +207,13 @@ class Exporter:
             for f in worth_telling(self._background.findings)
         ]
 
+    def _make_cluster(self, emit: Emit) -> Cluster:
+        tracer = self._telemetry.tracer
+        cluster = make_cluster(self.settings, emit, tracer)
+        if tracer is not None:
+            tracer.attach(cluster.task)
+        return cluster
+
     def _broker(self) -> tuple[BrokerFacts, float]:
         connected = self._reader.connected
         facts = BrokerFacts(
@@ -210,6 +228,14 @@ class Exporter:
         now = self._connected_at = time.monotonic()
         self._background.source_connected()
         self._applier.post(lambda: self._applier.cluster.resume(now))
+
+    def _take_all(self) -> list[FamilySnapshot]:
+        """Copy all metrics, for a push, which is a scraper as any other."""
+        if self._applier.ident is not None and not self._applier.is_alive():
+            return self._collect("") + process_families()  # the last push: nobody writes any more
+        return (
+            self._applier.ask(lambda: self._collect("otlp"), _ANSWER_SECONDS) + process_families()
+        )
 
     def _collect(self, scraper: str) -> list[FamilySnapshot]:
         return self._registry.collect(
@@ -245,6 +271,9 @@ class Exporter:
             http_slow_closed=stats.slow_connections_closed + stats.evicted_connections,
             web_reloads_ok=stats.reloads_ok,
             web_reloads_failed=stats.reloads_failed,
+            http_malformed=stats.malformed_requests,
+            tls_handshake_failures=stats.tls_handshake_failures,
+            spans=self._telemetry.readings(),
         )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.otlp_receiver import receiving
 from tests.support.process import Process, scratch, start, wait_until
 
 pytestmark = pytest.mark.skipif(
@@ -107,8 +108,30 @@ def test_once_ends_well_when_every_transition_has_shown(demo: Demo) -> None:
     for title in ("retried, then failed", "rejected and put back", "expired", "nested workflow"):
         assert f"✓ {title}:" in output
     assert "Traceback" not in output
+    # The trace at the end: its heading, and what the task has started below it.
+    tree = output.partition("One of its traces:\n")[2].splitlines()
+    assert re.fullmatch(r"orders\.publish  [\d.]+ s, 22 spans  [0-9a-f]{32}", tree[0]), output
+    assert tree[1].startswith("orders.publish SUCCESS")
+    started = [line.split()[1] for line in tree if line[:1] in "├└"]
+    thumbnails = ["media.thumbnail"] * 3
+    assert sorted(started) == sorted([*thumbnails, "orders.charge", "orders.place"])
+    below = " ".join(line for line in tree if line[:1] in "│ ")
+    for task in ("media.album SUCCESS", "orders.receipt SUCCESS", "CardDeclinedError: no answer"):
+        assert task in below
     demo.nothing_left()
     assert list(demo.temporary.iterdir()) == []
+
+
+def test_spans_go_to_an_endpoint_and_are_shown_as_well(demo: Demo) -> None:
+    with receiving() as receiver:
+        process = demo.start("--otlp", receiver.endpoint, "--listen-address", "127.0.0.1:0")
+        url = demo.in_full_swing(process)
+        wait_until(lambda: len(receiver.spans()) >= 20, 30, process.output)
+        kept = wait_until(lambda: httpx.get(f"{url}/traces", timeout=5).json()["traces"], 10)
+        assert {span.trace_id for span in receiver.spans()} & {each["trace_id"] for each in kept}
+        process.signal(signal.SIGTERM)
+        assert process.wait(STOP_SECONDS) == 0, process.output()
+    demo.nothing_left()
 
 
 def test_once_names_what_is_missing(demo: Demo) -> None:
@@ -179,7 +202,7 @@ def test_a_worker_that_dies_ends_the_demo_with_its_log(demo: Demo) -> None:
 def test_ctrl_c_in_a_terminal_ends_the_live_view_and_everything(demo: Demo) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
-        environment = {**os.environ, **demo.environment(), "COLUMNS": "100", "LINES": "40"}
+        environment = {**os.environ, **demo.environment(), "COLUMNS": "100", "LINES": "60"}
         os.execve(COMMAND, [COMMAND, "demo", "--listen-address", "127.0.0.1:0"], environment)  # noqa: S606
     os.set_blocking(terminal, False)
     shown = bytearray()
@@ -194,6 +217,7 @@ def test_ctrl_c_in_a_terminal_ends_the_live_view_and_everything(demo: Demo) -> N
         return bytes(shown)
 
     wait_until(lambda: b"Slowest tasks" in read() and b"crawl.visit" in shown, START_SECONDS)
+    wait_until(lambda: "─ Traces ─".encode() in read(), START_SECONDS)
     os.write(terminal, b"\x03")
 
     def ended() -> tuple[int, int] | None:

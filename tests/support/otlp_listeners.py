@@ -103,8 +103,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        path = self.path.partition("?")[0]
         # A prefix before /v1/traces is taken, as behind a gateway.
-        found = next((s for path, s in _PATHS.items() if self.path.endswith(path)), None)
+        found = next((s for end, s in _PATHS.items() if path.endswith(end)), None)
         if found is None:
             return self._send(404, b"no such path")
         headers = {name.lower(): value for name, value in self.headers.items()}

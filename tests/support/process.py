@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -24,6 +25,10 @@ Result = TypeVar("Result")
 LOGS: list[tuple[str, Path]] = []
 
 _root: Path | None = None
+
+#: Ports of the first test process, and how many each has.
+_FIRST_PORT, _PORTS_EACH = 12_000, 2_000
+_ports = itertools.count(os.getpid())
 
 
 def scratch(name: str) -> Path:
@@ -61,11 +66,19 @@ def require(program: str, *more_places: str) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port that is free on the loopback address now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that is free on the loopback address, and that no other caller gets.
+
+    Below the ports that the kernel gives to outgoing connections, and for each of several test
+    processes a range of its own: nobody takes it between this call and the server's start.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    first = _FIRST_PORT + int(worker) * _PORTS_EACH
+    for _ in range(_PORTS_EACH):
+        port = first + next(_ports) % _PORTS_EACH
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"none of {_PORTS_EACH} ports from {first} is free")
 
 
 def wait_until(

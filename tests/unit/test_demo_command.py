@@ -1,5 +1,6 @@
 """The options of ``z4j-exporter demo``."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,23 @@ def test_what_makes_no_sense_is_a_usage_error(given: list[DemoOptions], line: li
     assert given == []
 
 
-def test_the_exporter_is_the_one_that_run_starts() -> None:
+def test_the_exporter_is_the_one_that_run_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://real-collector:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://real-collector:4318")
     exporter = command._build_exporter(None, "redis+socket:///nowhere.sock", "127.0.0.1:0")
     assert isinstance(exporter, Exporter)
     assert exporter.settings.broker_url == "redis+socket:///nowhere.sock"
     assert exporter.settings.listen_address == "127.0.0.1:0"
+    assert exporter.settings.trace_memory_spans
+    assert exporter.settings.otlp_endpoint is None
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ
+    assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" not in os.environ
+
+
+def test_spans_go_to_the_endpoint_that_is_given() -> None:
+    exporter = command._build_exporter(
+        "http://127.0.0.1:4318", "redis+socket:///nowhere.sock", "127.0.0.1:0"
+    )
+    assert isinstance(exporter, Exporter)
+    assert exporter.settings.otlp_endpoint == "http://127.0.0.1:4318"
+    assert exporter.settings.trace_memory_spans

@@ -3,9 +3,17 @@
 import dataclasses
 
 from tests.support.exposed import Exposed, Samples, parsed, task_event
-from z4j_exporter.metrics.exporter import OwnMetrics, OwnReadings, process_families
+from z4j_exporter.metrics.export_durations import ExportDurations
+from z4j_exporter.metrics.exporter import (
+    SPAN_DROP_REASONS,
+    OwnMetrics,
+    OwnReadings,
+    SpanReadings,
+    process_families,
+)
 from z4j_exporter.metrics.exposition import render
 from z4j_exporter.metrics.store import Store
+from z4j_exporter.tracing.export import DROP_REASONS
 
 READINGS = OwnReadings(
     source="redis",
@@ -29,6 +37,9 @@ READINGS = OwnReadings(
     http_slow_closed=18,
     web_reloads_ok=19,
     web_reloads_failed=20,
+    http_malformed=21,
+    tls_handshake_failures=22,
+    spans=SpanReadings(exported=23, dropped={"late": 24}, sampled_out=25, clamped=26, queued=27),
 )
 
 
@@ -64,6 +75,13 @@ def test_every_reading_is_shown() -> None:
         ("http_slow_connections_closed_total",): 18,
         ("web_config_reloads_total", "applied"): 19,
         ("web_config_reloads_total", "refused"): 20,
+        ("http_malformed_requests_total",): 21,
+        ("tls_handshake_failures_total",): 22,
+        ("spans_exported_total",): 23,
+        ("spans_dropped_total", "late"): 24,
+        ("spans_sampled_out_total",): 25,
+        ("spans_clamped_total",): 26,
+        ("spans_queued",): 27,
     }
 
 
@@ -76,6 +94,35 @@ def test_reasons_are_there_at_0() -> None:
     }
     assert {"malformed", "too_large", "unsafe_content_type"} <= refused.keys()
     assert not any(refused.values())
+
+
+def test_reasons_of_drops_are_there_at_0() -> None:
+    shown = samples(dataclasses.replace(READINGS, spans=SpanReadings(dropped={"new": 1})))
+    dropped = {
+        dict(labels)["reason"]: value
+        for (name, labels), value in shown.items()
+        if name == "celery_exporter_spans_dropped_total"
+    }
+    assert dropped == {**dict.fromkeys(SPAN_DROP_REASONS, 0), "new": 1}
+    assert set(DROP_REASONS) <= set(SPAN_DROP_REASONS)
+
+
+def test_families_of_traces_are_there_where_spans_are_made() -> None:
+    shown = {name for name, _ in samples(dataclasses.replace(READINGS, spans=None))}
+    assert not [name for name in shown if "span" in name or "otlp" in name]
+
+
+def test_families_of_otlp_are_there_where_something_is_sent() -> None:
+    exports = ExportDurations(("traces",))
+    exports.observe("traces", "failed", 0.3)
+    own = OwnMetrics(Store(), exports)
+    shown = parsed(render(own.collect(READINGS), openmetrics=False).decode())
+    counts = {
+        dict(labels)["outcome"]: value
+        for (name, labels), value in shown.items()
+        if name == "celery_exporter_otlp_export_duration_seconds_count"
+    }
+    assert counts == {"ok": 0, "failed": 1, "refused": 0}
 
 
 def test_the_first_connection_is_no_reconnect() -> None:

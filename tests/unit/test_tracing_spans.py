@@ -171,6 +171,31 @@ def test_no_span_without_a_root() -> None:
     assert played.tracer.dropped["unknown_root"] == 1
 
 
+def test_who_joins_during_a_retry_tells_only_the_attempts_that_are_sure() -> None:
+    # The start and the end of the first attempt come without a number: they would be taken for
+    # parts of the second, the second for a redelivery.
+    child = run(0.2, CHILD, parent_id=ROOT)
+    played = told(
+        started(0.1),
+        *child,
+        sent(1.3, retries=1),
+        received(1.4, retries=1),
+        ended("retried", 1.5, exception="E()"),
+        started(2.0),
+        ended("retried", 2.1, exception="E()"),
+        sent(2.2, retries=2),
+        received(2.3, retries=2),
+        started(2.4),
+        ended("succeeded", 2.5),
+    )
+    assert played.tracer.dropped["joined_late"] == 2
+    process = process_of(played, ROOT, 2)
+    assert seconds(process.start_ns) == 2.4
+    assert send_of(played, ROOT, 2).parent_id == span_id(ROOT, "process", 1, 0)
+    assert len(played.spans) == 2 + len(child) // 2
+    assert send_of(played, CHILD).parent_id == span_id(ROOT, "process", 0, 0)
+
+
 # -- time ------------------------------------------------------------------------------------
 
 

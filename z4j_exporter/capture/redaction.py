@@ -23,6 +23,8 @@ TEXT_LIMIT = 100_000
 _SLACK = 4_096
 #: Characters dropped from the end of a cut text: a piece of a key there shows no longer as one.
 _EDGE = 512
+#: Letters, digits and _ alone are no secret by their form up to this length: most keys are shorter.
+_SHORT = 10
 
 
 class Redactor:
@@ -53,6 +55,8 @@ class Redactor:
         """Return `text` with MARKER in place of every secret, at most `limit` characters of it."""
         if type(text) is not str:
             text = str.__str__(text)  # not what a subclass makes of it
+        if len(text) <= _SHORT and text.isidentifier() and not self._own:
+            return text[:limit]
         whole = len(text) <= limit + _SLACK
         if not whole:
             text = text[: limit + _SLACK]
@@ -81,7 +85,7 @@ def redact_text(text: str, limit: int = TEXT_LIMIT) -> str:
     """Return `text` with MARKER in place of every secret, at most `limit` characters of it.
 
     Never raises. The text may be anything: a message, a repr, JSON, a URL, a traceback. 200
-    characters take about 10 µs, a traceback of 2 KB about 60 µs; the time is linear in the length.
+    characters take about 10 µs, a traceback of 2 KB some 80 µs; the time is linear in the length.
     """
     return _BUILT_IN.redact_text(text, limit)
 

@@ -8,70 +8,29 @@ from collections.abc import Callable, Iterable
 #: Characters of a key that are looked at, its last ones; nobody writes longer names.
 _LONGEST = 128
 
+
+def _list(words: str) -> list[str]:
+    return words.split()
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 #: One word of these makes a key a secret's.
-_WORDS = frozenset(
-    [
-        "auth",
-        "authentication",
-        "authorisation",
-        "authorization",
-        "bearer",
-        "card",
-        "cookie",
-        "cookies",
-        "cred",
-        "creds",
-        "credential",
-        "credentials",
-        "csrf",
-        "cvc",
-        "cvv",
-        "cvv2",
-        "jwt",
-        "otp",
-        "passcode",
-        "passkey",
-        "passphrase",
-        "passwd",
-        "password",
-        "passwords",
-        "pin",
-        "pwd",
-        "secret",
-        "secrets",
-        "session",
-        "sessionid",
-        "ssn",
-        "token",
-        "tokens",
-        "totp",
-        "xsrf",
-    ]
+_WORDS = _set(
+    "auth authentication authorisation authorization bearer card cookie cookies cred creds "
+    "credential credentials csrf cvc cvv cvv2 jwt otp passcode passkey passphrase passwd "
+    "password passwords pin pw pwd secret secrets session sessionid ssn token tokens totp xsrf"
 )
 #: Two words of these, one after the other.
 _TWO_WORDS = frozenset(
-    [
-        (first, "key")
-        for first in [
-            "access",
-            "account",
-            "api",
-            "auth",
-            "client",
-            "encryption",
-            "license",
-            "master",
-            "private",
-            "secret",
-            "session",
-            "shared",
-            "signing",
-            "ssh",
-            "storage",
-        ]
-    ]
-    + [(first, "keys") for first in ("access", "api", "private")]
-)
+    (first, "key")
+    for first in _list(
+        "access account api auth client encryption license master private secret session shared "
+        "signing ssh storage"
+    )
+) | frozenset((first, "keys") for first in ("access", "api", "private"))
 #: Written together with anything: `mypgpassword2`, `xapikey`.
 _INSIDE = re.compile(
     "password|passwd|passphrase|authorization|credential|"
@@ -82,71 +41,22 @@ _ENDS = ("token", "tokens", "secret", "secrets", "pwd", "passcode", "sessioncook
 #: `pass` is a secret's name only at the end: `db_pass`, but not `pass_through`.
 _LAST = "pass"
 #: Names of exceptions: `InvalidTokenError: Signature has expired`.
-_NO_SECRETS = frozenset(["error", "errors", "exception", "warning"])
+_NO_SECRETS = _set("error errors exception warning")
 #: With a number behind it this last word makes the key a measure: `session_timeout=30`.
-_MEASURES = frozenset(
-    [
-        "age",
-        "bucket",
-        "count",
-        "counts",
-        "days",
-        "expires",
-        "expiration",
-        "expiry",
-        "hours",
-        "index",
-        "length",
-        "len",
-        "lifetime",
-        "limit",
-        "max",
-        "min",
-        "minutes",
-        "ms",
-        "position",
-        "rate",
-        "retries",
-        "seconds",
-        "size",
-        "timeout",
-        "tokens",
-        "total",
-        "ttl",
-        "type",
-        "used",
-        "version",
-    ]
+_MEASURES = _set(
+    "age bucket count counts days expires expiration expiry hours index length len lifetime "
+    "limit max min minutes ms position rate retries seconds size timeout tokens total ttl "
+    "type used version"
 )
 #: Their values go to the end of the line where nothing encloses them.
-_WHOLE_LINE = frozenset(
-    ["authentication", "authorisation", "authorization", "cookie", "cookies", "passphrase"]
-)
+_WHOLE_LINE = _set("authentication authorisation authorization cookie cookies passphrase")
 _SPLIT = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _PLAIN = re.compile("[a-z]+")
 
 #: Every key of a secret has one of these in it, in small letters.
-HINTS = [
-    "pass",
-    "auth",
-    "token",
-    "secret",
-    "key",
-    "session",
-    "cookie",
-    "cred",
-    "card",
-    "csrf",
-    "xsrf",
-    "bearer",
-    "jwt",
-    "otp",
-    "pin",
-    "pwd",
-    "ssn",
-    "cvv",
-    "cvc",
-]
+HINTS = _list(
+    "pass auth token secret key session cookie cred card srf jwt otp pin pw ssn cv bearer"
+)
 
 
 class SecretKeys:

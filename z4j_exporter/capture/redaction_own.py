@@ -2,12 +2,13 @@
 
 Python's re cannot be interrupted, and holds the interpreter while it runs: a deadline in another
 thread would come after the harm. So three things are done. A pattern is refused when its structure
-could take more than _MOST_WAYS ways through a piece of text: a repeat within a repeat, three open
-repeats, a reference to a group. What is left is applied to pieces of _PIECE characters, each a
-bounded piece of work (some 0.1 s at the very worst). And the time is looked at between two pieces.
-A match longer than _OVERLAP characters may be seen in part only.
+could take more than _MOST_STEPS steps from one place: a repeat within a repeat, three open repeats,
+a reference to a group. What is left is applied to pieces of _PIECE characters, each a bounded
+piece of work (0.2 s at the very worst). And the time is looked at between two pieces.
+Of a match longer than _OVERLAP characters a part may stay: what no piece shows as a match.
 """
 
+import importlib
 import re
 import threading
 import time
@@ -15,18 +16,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-# Private, but the only thing that reads a pattern just as re does; a parser of our own could
-# differ, and let a pattern through. Where it is missing or changes, patterns are refused.
-from re import _constants as _codes  # type: ignore[attr-defined]  # isort: skip
-from re import _parser  # type: ignore[attr-defined]  # isort: skip
-
 from z4j_exporter.capture.redaction_patterns import MARKER
 
 #: Characters of text that a pattern gets at once, and how many of them it gets again.
-_PIECE = 256
-_OVERLAP = 128
-#: Ways through one piece from one place: two open repeats, as in `acct-\d+-\w+`, are possible.
-_MOST_WAYS = (_PIECE + 1) ** 2
+_PIECE = 200
+_OVERLAP = 100
+#: Steps from one place of a piece: two open repeats with a little behind them are possible.
+_MOST_STEPS = 600_000
+#: Times that something with several ways through it may be repeated.
+_MOST_FORKS = 8
 #: Characters of a pattern, and how many patterns.
 _LONGEST = 500
 _MOST_PATTERNS = 50
@@ -52,6 +50,9 @@ class OwnPatterns:
         self._clock = clock
         self._lock = threading.Lock()
         self._slow: dict[str, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._patterns)
 
     @property
     def overruns(self) -> int:
@@ -88,14 +89,14 @@ class OwnPatterns:
 
 
 def _without(text: str, spans: list[tuple[int, int]]) -> str:
+    """Replace the spans; one marker for those that overlap or touch, which are pieces of one."""
     parts: list[str] = []
-    done = 0
+    done = -1
     for start, end in sorted(spans):
-        if end > done:
-            if start >= done:
-                parts += (text[done:start], MARKER)
-            done = end
-    return "".join(parts) + text[done:]
+        if start > done:
+            parts += (text[max(done, 0) : start], MARKER)
+        done = max(done, end)
+    return "".join(parts) + text[max(done, 0) :]
 
 
 def _checked(pattern: str) -> re.Pattern[str]:
@@ -106,70 +107,82 @@ def _checked(pattern: str) -> re.Pattern[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nested sets: re's business, not ours
             compiled = re.compile(pattern)
-            tree = _parser.parse(pattern)
+            tree = _parse(pattern)
         shortest, _ = tree.getwidth()
-        ways = _ways(tree)
+        _cost(tree)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{shown} is not a regular expression: {error}") from None
     except _RefusedError as error:
         raise ValueError(f"{shown} could take too long: {error}") from None
     if shortest == 0:
         raise ValueError(f"{shown} matches the empty text, and so everywhere")
-    if shortest > _PIECE:
-        raise ValueError(f"{shown} needs more than {_PIECE} characters to match")
-    if ways > _MOST_WAYS:
-        raise ValueError(f"{shown} could take too long: more than two open repeats, or the like")
+    if shortest > _OVERLAP:
+        raise ValueError(f"{shown} needs more than {_OVERLAP} characters to match")
     return compiled
+
+
+def _parse(pattern: str) -> Any:
+    """Parse a pattern just as re does.
+
+    The module is private, but a parser of our own could differ from it, and let a pattern through.
+    Where it is missing, or its nodes have other names, patterns are refused.
+    """
+    try:
+        return importlib.import_module("re._parser").parse(pattern)
+    except (ImportError, AttributeError):
+        raise _RefusedError("this version of Python does not let us check it") from None
 
 
 class _RefusedError(Exception):
     """Why a pattern is refused."""
 
 
-def _ways(tree: Any) -> int:
-    """At most how many ways through a piece the engine may try from one place.
+def _cost(tree: Any) -> tuple[int, int]:
+    """Count the ways through a piece from one place, and the steps that all of them take at most.
 
-    Ways of things one after the other multiply, those of alternatives add up. What is repeated
-    may have one way only, else the ways grow with the power of the repeats.
+    Ways of things one after the other multiply, and each thing is tried again for every way through
+    what is before it. Those of alternatives add up.
     """
-    ways = 1
+    ways, steps = 1, 0
     for code, argument in tree:
-        ways *= _ways_of(code, argument)
-        if ways > _MOST_WAYS:
-            return ways
-    return ways
+        more_ways, more_steps = _cost_of(repr(code), argument)
+        steps += ways * more_steps
+        ways *= more_ways
+        if steps > _MOST_STEPS:
+            raise _RefusedError("it has too many open repeats; bound them: {1,20} instead of +")
+    return ways, steps
 
 
-def _ways_of(code: Any, argument: Any) -> int:
-    if code in _ONE_WAY:
-        return 1
-    if code in (_codes.MAX_REPEAT, _codes.MIN_REPEAT, _codes.POSSESSIVE_REPEAT):
-        return _ways_of_repeat(code, *argument)
-    if code is _codes.SUBPATTERN:
-        return _ways(argument[-1])
-    if code is _codes.ATOMIC_GROUP:
-        return _ways(argument)
-    if code in (_codes.ASSERT, _codes.ASSERT_NOT):
-        return _ways(argument[1])
-    if code is _codes.BRANCH:
-        return sum(_ways(branch) for branch in argument[1])
-    raise _RefusedError(f"{str(code).lower()} is not allowed")
+def _cost_of(code: str, argument: Any) -> tuple[int, int]:
+    if code in _ONE_STEP:
+        return 1, 1
+    if code in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+        return _cost_of_repeat(code, *argument)
+    if code == "SUBPATTERN":
+        return _cost(argument[-1])
+    if code == "ATOMIC_GROUP":
+        return 1, _cost(argument)[1]
+    if code in ("ASSERT", "ASSERT_NOT"):
+        return 1, _cost(argument[1])[1]
+    if code == "BRANCH":
+        branches = [_cost(branch) for branch in argument[1]]
+        return sum(ways for ways, _ in branches), sum(steps + 1 for _, steps in branches)
+    raise _RefusedError(f"{code.lower()} is not allowed")
 
 
-_ONE_WAY = frozenset(
-    [_codes.LITERAL, _codes.NOT_LITERAL, _codes.ANY, _codes.IN, _codes.AT, _codes.RANGE]
-)
+_ONE_STEP = frozenset(["LITERAL", "NOT_LITERAL", "ANY", "IN", "AT", "RANGE"])
 
 
-def _ways_of_repeat(code: Any, least: int, most: int, item: Any) -> int:
-    inner = _ways(item)
-    shortest, longest = item.getwidth()
+def _cost_of_repeat(code: str, least: int, most: int, item: Any) -> tuple[int, int]:
+    ways, steps = _cost(item)
+    shortest, _ = item.getwidth()
     if shortest == 0 and most > 1:
         raise _RefusedError("it repeats what can be empty")
-    if inner > 1 and most > 8:
+    least, most = min(int(least), _PIECE), min(int(most), _PIECE)
+    if code == "POSSESSIVE_REPEAT":
+        return 1, most * steps + 1
+    if ways == 1:
+        return most - least + 1, most * steps + 1
+    if most > _MOST_FORKS:
         raise _RefusedError("a repeat or alternatives within a repeat")
-    if inner > 1:
-        return int(sum(inner**times for times in range(least, most + 1)))
-    if code is _codes.POSSESSIVE_REPEAT and shortest == longest:
-        return 1
-    return min(int(most), _PIECE) - min(int(least), _PIECE) + 1
+    return sum(ways**n for n in range(least, most + 1)), sum(steps * ways**n for n in range(most))

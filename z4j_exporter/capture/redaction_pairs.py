@@ -22,9 +22,11 @@ _REST = re.compile(
 #: Between key and value: the key's own closing quote or bracket, then a sign. A type may follow
 #: (`password: str = "x"`).
 _SIGN = re.compile(
-    r"(?: (?:provided|given|used|is|was))?+"
-    r"(?:\\*+[\"']|&(?:quot|\#x?[0-9a-fA-F]{1,4});)?+\]?+\s{0,16}+"
-    r"(?:=>|->|:=|[=!]={1,2}+|=|%3[Dd]|:(?!:)|\)=(?=\())(?:\s{0,64}+(?=\\*+[\"'\[{(])|[ \t]{0,16}+)"
+    r"(?: (?:provided|given|used|is|was)| (?:for|of)(?: user)?+ [^\s:=]{1,64}+)?+"
+    r"(?:\\*+[\"']|&(?:quot|\#x?[0-9a-fA-F]{1,4});|%2[27]|\\++u0022)?+"
+    r"(?:\[\w{0,16}+\]|\])?+\s{0,16}+"
+    r"(?:=>|->|:=|[=!]={1,2}+|=|%3[DdAa]|:[ ]?[|>][+-]?\n(?=[ ])|:(?!:)|\)=(?=\()"
+    r"|(?<= is |was )(?=\\*+[\"']))(?:\s{0,64}+(?=\\*+[\"'\[{(])|[ \t]{0,16}+)"
     r"(?:(?:str|bytes|int|Any|SecretStr|Optional\[str\]|str \| None)[ \t]{0,4}=[ \t]{0,4})?+"
 )
 #: pydantic names the field in one line and shows its value in the next.
@@ -37,7 +39,11 @@ _TAG = re.compile(r"[^<>\n]{0,256}+>")
 _TAG_VALUE = re.compile(r"[^<\n]*+")
 
 _OPENING = re.compile(r"(?:[bBrRuUfF]{0,2})(\\*+)(\"\"\"|'''|\"|')")
-_ENTITY = re.compile(r"&(?:quot|\#x?[0-9a-fA-F]{1,4});([^&\n]*+)")
+#: Quotes in HTML, in URLs, and of a cautious JSON.
+_ENTITY = re.compile(
+    r"(?:&(?:quot|\#x?[0-9a-fA-F]{1,4});|(?:%20|\+)?%2[27]|\\++u0022)"
+    r"((?:[^&\n%\\]|%(?!2[27])|\\(?!\\*u0022))*+)"
+)
 #: These say that there is no secret.
 _NOTHING = re.compile(r"(?:None|null|nil|NULL|[Tt]rue|[Ff]alse|undefined)(?![\w.(\[-])")
 _NUMBER = re.compile(r"-?[0-9]++(?:\.[0-9]++)?+(?![\w-])")

@@ -1,5 +1,6 @@
 """The command ``z4j-exporter demo``: everything to be seen, nothing to be installed."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from z4j_exporter.demo.run import ONCE_SECONDS, DemoOptions, run_demo
 from z4j_exporter.demo.stage import RunningExporter
 from z4j_exporter.demo.workers import FEWEST_WORKERS
 
+#: Where OpenTelemetry's own variables would send them.
+_ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 #: Spans that the demo's exporter remembers: some minutes of them.
 _MEMORY_SPANS = 5_000
 
@@ -93,6 +96,10 @@ def demo(
 def _build_exporter(
     otlp_endpoint: str | None, broker_url: str, listen_address: str
 ) -> RunningExporter:
+    if otlp_endpoint is None:
+        # Somebody's real collector must not get the demo's spans unasked.
+        for name in _ENDPOINT_VARIABLES:
+            os.environ.pop(name, None)
     settings = {
         "broker_url": broker_url,
         "listen_address": listen_address,

@@ -1,5 +1,6 @@
 """The command ``z4j-exporter trace``: a trace as a tree, from a recording or a running exporter."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ from z4j_exporter.cli.trace_remote import RemoteTraces, parse_url
 from z4j_exporter.cli.trace_source import RecordedTraces, Traces
 from z4j_exporter.config import ENVIRONMENT_PREFIX
 from z4j_exporter.errors import ConfigError
+from z4j_exporter.tracing.encode import otlp_json
 from z4j_exporter.tracing.memory import Summary
+from z4j_exporter.tracing.model import Span
 from z4j_exporter.tracing.story import extent, moment, subject, tell
 
 #: Where an exporter listens by default.
@@ -125,9 +128,7 @@ def trace(
             return
         chosen = [wanted] if wanted is not None else _ids(traces, limit)
         if form == "otlp-json":
-            from z4j_exporter.tracing.encode import otlp_json
-
-            out.write(otlp_json([span for one in chosen for span in traces.spans(one)]) + "\n")
+            out.write(_json([span for one in chosen for span in traces.spans(one)]))
             return
         for number, one in enumerate(chosen):
             if number:
@@ -142,6 +143,11 @@ def _check(wanted: str | None, *, every: bool, limit: int | None, form: str, sho
         raise click.UsageError("--format and --short go with ID or --all: a list has one form.")
     if form == "otlp-json" and short:
         raise click.UsageError("--short goes with --format tree.")
+
+
+def _json(spans: list[Span]) -> str:
+    """Return spans as a line of OTLP/JSON in ASCII, with nothing in it that a terminal obeys."""
+    return json.dumps(json.loads(otlp_json(spans))).replace("\x7f", "\\u007f") + "\n"
 
 
 def _ids(traces: Traces, limit: int | None) -> list[str]:

@@ -92,7 +92,8 @@ def _start(stage: Stage, options: DemoOptions, console: Console) -> None:
 def _addresses(url: str) -> str:
     # An IPv6 address has brackets, as markup has.
     base = escape(url)
-    return f"[bold]{base}/[/bold]  metrics: [bold]{base}/metrics[/bold]"
+    pages = "  ".join(f"{page}: [bold]{base}/{page}[/bold]" for page in ("metrics", "traces"))
+    return f"[bold]{base}/[/bold]  {pages}"
 
 
 def _show_live(stage: Stage, duration_seconds: float | None, console: Console) -> None:

@@ -21,9 +21,11 @@ def panel(traces: Sequence[Trace], width: int, height: int) -> Panel | None:
     room = height - _FRAME_LINES
     lines: list[Text] = []
     for trace in traces:
-        left = room - len(lines)
+        left = room - len(lines) - (1 if lines else 0)
         if left < _FEWEST_LINES:
             break
+        if lines:
+            lines.append(Text())
         lines += _cut(block(trace, width - _FRAME_COLUMNS), left)
     if not lines:
         return None

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from z4j_exporter.track.transitions import TraceRef
 
-#: Exemplars of one store, about 20 MB of them. Beyond it only those that are there are renewed.
+#: Exemplars of one store, at most 30 MB of them. Beyond it only those that are there are renewed.
 MAX_EXEMPLARS = 100_000
 #: Seconds that a sender's clock may be ahead. Prometheus takes no exemplar of a series that is
 #: older than the last it took: one from far in the future would shut out all that follow.

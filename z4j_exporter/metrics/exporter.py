@@ -14,8 +14,12 @@ from z4j_exporter.metrics.export_durations import ExportDurations
 from z4j_exporter.metrics.store import Cells, Family, FamilySnapshot, Store, label_text
 from z4j_exporter.metrics.store import HistogramCell as Lag
 
-#: Why spans are not delivered; each reason is there at 0 from the start.
-SPAN_DROP_REASONS = ("unknown_root", "late", "queue_full", "refused")
+#: Why spans are not made (the tracer's reasons) or not delivered (the export queue's); each is
+#: there at 0 from the start.
+SPAN_DROP_REASONS = (
+    "unknown_root", "late", "error",
+    "queue_full", "encode_error", "refused", "partial_rejected", "retries_exhausted", "shutdown",
+)  # fmt: skip
 
 
 @dataclass

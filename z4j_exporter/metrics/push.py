@@ -44,7 +44,8 @@ class Encoder(Protocol):
 class MetricsPush(threading.Thread):
     """The thread that pushes. ``take`` is called in it, and may raise.
 
-    ``exports`` counts each request.
+    ``exports`` counts each request. ``monotonic``, ``wall_ns``, ``rand`` (numbers from 0 to 1)
+    and ``wait`` (waits so many seconds, true when it is to end) are there for tests.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class MetricsPush(threading.Thread):
         interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
+        rand: Callable[[], float] = random.random,
+        wait: Callable[[float], bool] | None = None,
     ) -> None:
         super().__init__(name="otlp-metrics", daemon=True)
         self._take = take
@@ -66,7 +69,9 @@ class MetricsPush(threading.Thread):
         self._interval = interval_seconds
         self._monotonic = monotonic
         self._wall_ns = wall_ns
+        self._rand = rand
         self._stopping = threading.Event()
+        self._wait = wait or self._stopping.wait
         self._last_deadline = 0.0
         #: What was logged last; each state is logged once, when it begins.
         self._state = "ok"
@@ -81,7 +86,7 @@ class MetricsPush(threading.Thread):
     def run(self) -> None:
         """Push until stopped."""
         due = self._monotonic() + self._interval
-        while not self._stopping.wait(max(0.0, due - self._monotonic())):
+        while not self._wait(max(0.0, due - self._monotonic())):
             wait = self.push(until=due + self._interval)
             now = self._monotonic()
             due += self._interval * max(1, math.ceil((now - due) / self._interval))
@@ -122,8 +127,8 @@ class MetricsPush(threading.Thread):
             if not isinstance(outcome, Failed):
                 return outcome
             # Not all at one moment, where many exporters push to one endpoint.
-            wait = max(_leave(outcome), pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
-            if self._monotonic() + wait >= until or self._stopping.wait(wait):
+            wait = max(_leave(outcome), pause * (0.5 + self._rand() / 2))
+            if self._monotonic() + wait >= until or self._wait(wait):
                 return outcome
             pause = min(pause * 2, _MAX_RETRY_SECONDS)
             seconds = min(self._channel.timeout, until - self._monotonic())

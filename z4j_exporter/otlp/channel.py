@@ -37,6 +37,10 @@ def open_channel(
         return None
     # Here, since both load much that a process without OTLP can do without.
     if target.protocol == "grpc":
+        # Before the import, where gRPC reads it. Its core writes a line to stderr for each
+        # handshake that fails, for as long as it does, past our log
+        # (https://github.com/grpc/grpc/blob/master/doc/environment_variables.md).
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from z4j_exporter.otlp.grpc_channel import GrpcChannel
 
         return GrpcChannel(target)

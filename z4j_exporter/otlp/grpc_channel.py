@@ -3,6 +3,7 @@
 https://opentelemetry.io/docs/specs/otlp/#otlpgrpc
 """
 
+import ssl
 from typing import Any, Final, cast
 
 import grpc
@@ -78,11 +79,15 @@ class GrpcChannel:
 
 
 def _credentials(target: Target) -> grpc.ChannelCredentials:
-    client_context(target)  # checks the files: gRPC would not say which one is wrong
+    context = client_context(target)  # checks the files: gRPC would not say which one is wrong
     ca, certificate, key = (
         path.read_bytes() if path else None
         for path in (target.ca_file, target.client_certificate_file, target.client_key_file)
     )
+    if ca is None:
+        # The system's authorities, as over HTTP; gRPC brings its own, which know no private ones.
+        system = context.get_ca_certs(binary_form=True)
+        ca = "".join(map(ssl.DER_cert_to_PEM_cert, system)).encode() or None
     # A certificate's file may hold the key too.
     return grpc.ssl_channel_credentials(ca, key or certificate, certificate)
 

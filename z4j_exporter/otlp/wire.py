@@ -10,8 +10,8 @@ from typing import Final
 
 Value = str | int | float | bool
 
-#: Attributes with these many bytes of text or fewer are worth remembering.
-_CACHED_CHARACTERS: Final = 100
+#: Encoded attributes of these many bytes or fewer are worth remembering.
+_MAX_CACHED_BYTES: Final = 100
 _double: Final = struct.Struct("<d").pack
 
 
@@ -80,9 +80,14 @@ class AttributeEncoder:
             else:
                 parts.append(self._pair(*pair))
 
+    @property
+    def remembered_bytes(self) -> int:
+        """Return the bytes that are remembered, without those of the tables."""
+        return sum(map(len, self._known.values())) + sum(map(len, self._keys.values()))
+
     def _remember(self, pair: tuple[str, Value]) -> bytes:
         encoded = self._pair(*pair)
-        if len(encoded) <= _CACHED_CHARACTERS:
+        if len(encoded) <= _MAX_CACHED_BYTES:
             if len(self._known) >= self._max_cached:
                 # Ids of tasks, which never come again, fill it; what does come again is few.
                 self._known.clear()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Struct
 
+from z4j_exporter.tracing.encode import otlp_json
 from z4j_exporter.tracing.memory import RecentSpans, Summary
 from z4j_exporter.tracing.text import clean
 
@@ -54,8 +55,6 @@ class TraceAnswers:
 
     def otlp_json(self, trace_id: str) -> bytes | None:
         """Return a trace as OTLP/JSON, None when it is not remembered any more."""
-        from z4j_exporter.tracing.encode import otlp_json
-
         spans = self._recent.trace(bytes.fromhex(trace_id))
         return otlp_json(spans).encode() if spans else None
 

@@ -80,15 +80,18 @@ def message(task: Task, attempt: Attempt, retries: int) -> Attributes:
     return attributes
 
 
-def waits(attempt: Attempt, sent: float | None) -> Attributes:
-    """Return how long an attempt that started had waited: since ``sent``, and in its worker."""
+def waits(attempt: Attempt) -> Attributes:
+    """Return how long an attempt that started had waited: since it was sent, and in its worker.
+
+    A redelivery has no task-sent of its own: how long it waited in the queue is not known.
+    """
     started = attempt.started
     if started is None:
         return ()
     eta = attempt.eta or 0.0
     attributes: Attributes = ()
-    if sent is not None:
-        seconds = round(max(0.0, started - max(sent, eta)), 6)
+    if attempt.sent is not None:
+        seconds = round(max(0.0, started - max(attempt.sent, eta)), 6)
         attributes = (
             ("messaging.message.receive.latency", round(seconds * 1000.0, 3)),
             ("celery.task.queue_wait_seconds", seconds),

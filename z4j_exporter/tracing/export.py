@@ -122,12 +122,12 @@ class SpanExporter:
             self._thread.join(seconds)
 
     def _run(self) -> None:
+        answered = True
         while not self._stopping.is_set():
             self._queue.wait(self._batch_spans, self._delay)
-            self.export_batch()
-        while self._queue and self._monotonic() < self._deadline:
-            if not self.export_batch():
-                break
+            answered = self.export_batch()
+        while answered and self._queue and self._monotonic() < self._deadline:
+            answered = self.export_batch()
         self.dropped["shutdown"] += len(self._queue.take(self._queue.max_spans))
         self._channel.close()
 

@@ -76,10 +76,38 @@ def _unplaced(task: Task, attempt: Attempt, number: int) -> tuple[int, list[Atte
         if notes is not None and notes.ordinal >= 0:
             if notes.number == number:
                 following = max(following, notes.ordinal + 1)
-        elif other.first_seen() < seen and retries_of(task, other) == number:
+        elif (
+            other.first_seen() < seen
+            and retries_of(task, other) == number
+            and not doubtful(task, other)
+        ):
             waiting.append(other)
     waiting.sort(key=Attempt.first_seen)
     return following, waiting
+
+
+def doubtful(task: Task, attempt: Attempt) -> bool:
+    """Return whether it cannot be told which attempt this is: the task was joined late.
+
+    Who joins while a task is being retried sees a start or an end without its task-received, and
+    the tracker can but give it to the attempt that it knows, or number it like the one before.
+    """
+    if attempt.retries == 0 or _is_sound(attempt):
+        return False
+    for other in task.attempts:
+        if other.retries == 0 and (other.received is not None or other.sent is not None):
+            return False  # it was there from the beginning
+    return True
+
+
+def _is_sound(attempt: Attempt) -> bool:
+    """Return whether an event of its own told its number, and its run followed that."""
+    told = attempt.received if attempt.received is not None else attempt.sent
+    if told is None:
+        return False
+    if attempt.started is None:
+        return attempt.end is None or attempt.end == "revoked"
+    return told <= attempt.started
 
 
 def placed(task: Task, number: int, ordinal: int) -> Attempt | None:
@@ -140,7 +168,7 @@ class Lineage:
         """Return the last run with this number of retries."""
         ordinal, worker = 0, None
         for other in task.attempts:
-            if retries_of(task, other) == number:
+            if retries_of(task, other) == number and not doubtful(task, other):
                 known = fix_place(task, other)
                 if known.ordinal >= ordinal and ran(other):
                     ordinal, worker = known.ordinal, other.worker
@@ -163,6 +191,9 @@ class Lineage:
         run = _running(parent, _moment(attempt))
         if height >= _MAX_CLIMB and not _in_time(run, attempt):
             return _NONE
+        if doubtful(parent, run):
+            number = max(0, retries_of(parent, run) - 1)  # it was given the next one's
+            return Parent(span_id(parent.uuid, "process", number, 0), run.worker)
         known = fix_place(parent, run)
         span = span_id(parent.uuid, "process", known.number, known.ordinal)
         return Parent(span, run.worker)

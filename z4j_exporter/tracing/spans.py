@@ -171,10 +171,7 @@ class Builder:
             start_ns=start_ns,
             end_ns=end_ns,
             source=self._worker(story),
-            attributes=common
-            + story.message
-            + waits(attempt, _sent_for(attempt))
-            + told.attributes,
+            attributes=common + story.message + waits(attempt) + told.attributes,
             # Conventions ask for the link; Tempo's service graph for the parent.
             links=(Link(story.trace_id, story.above),) if story.sent else (),
             events=told.events,
@@ -247,10 +244,6 @@ def _sender(task: Task, attempt: Attempt, notes: Notes) -> Attempt | None:
             return None
         current = before
     return current
-
-
-def _sent_for(attempt: Attempt) -> float | None:
-    return attempt.sent
 
 
 def _revoked_elsewhere(task: Task, attempt: Attempt) -> bool:

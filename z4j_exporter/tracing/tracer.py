@@ -7,7 +7,7 @@ from collections.abc import Callable
 from z4j_exporter.config import Settings
 from z4j_exporter.tracing.attributes import Described
 from z4j_exporter.tracing.ids import span_id, trace_id
-from z4j_exporter.tracing.lineage import Lineage, Lookup, fix_place, notes_of, place, ran
+from z4j_exporter.tracing.lineage import Lineage, Lookup, doubtful, fix_place, notes_of, place, ran
 from z4j_exporter.tracing.model import CLIENT, CONSUMER, INTERNAL, PRODUCER, Span
 from z4j_exporter.tracing.sampling import Keep, Ratio, parse_keep
 from z4j_exporter.tracing.services import Services
@@ -32,6 +32,9 @@ _ENDS = frozenset(
 )
 #: Ends that no transition tells.
 _SILENT_ENDS = frozenset({"replaced", "late"})
+#: Why attempts have no spans: their root is not known; the task was joined late and it cannot be
+#: told which attempt it is; they ended again when their spans were made; an error of ours.
+DROPPED = ("unknown_root", "joined_late", "late", "error")
 _OPERATIONS = {PRODUCER: "send", CONSUMER: "process", INTERNAL: "wait", CLIENT: "revoke"}
 
 EmitSpans = Callable[[list[Span]], None]
@@ -66,9 +69,8 @@ class Tracer:
         self._due: deque[tuple[float, int]] = deque()
         #: Spans made, by operation.
         self.made: Counter[str] = Counter(dict.fromkeys(_OPERATIONS.values(), 0))
-        #: Attempts without spans, by reason: their root is not known; they ended again, late,
-        #: when their spans were made; an error of ours.
-        self.dropped: Counter[str] = Counter(dict.fromkeys(("unknown_root", "late", "error"), 0))
+        #: Attempts without spans, by reason (`DROPPED`).
+        self.dropped: Counter[str] = Counter(dict.fromkeys(DROPPED, 0))
         #: Attempts left out by the ratio. One that a later failure of its task brings back stays
         #: counted.
         self.sampled_out = 0
@@ -153,6 +155,10 @@ class Tracer:
                 self._enqueue(task, attempt, notes, kept=True)
 
     def _enqueue(self, task: Task, attempt: Attempt, notes: Notes, kept: bool) -> None:
+        if task.root_id is not None and doubtful(task, attempt):
+            notes.fate = _SETTLED
+            self.dropped["joined_late"] += 1
+            return
         # Deliveries are counted now, while those before it are remembered.
         if fix_place(task, attempt).ordinal:
             notes.trace = None  # it was made for the first
@@ -180,10 +186,10 @@ class Tracer:
 
     def _trace(self, task: Task, attempt: Attempt, notes: Notes) -> TraceRef | None:
         """Return its own span: of its run, else of its revocation."""
-        if task.root_id is None:
-            return None
         if notes.trace is not None:
             return notes.trace
+        if task.root_id is None or doubtful(task, attempt):
+            return None
         number, ordinal = place(task, attempt)
         if not ran(attempt):
             # Its start may be on the way: this is not for good.

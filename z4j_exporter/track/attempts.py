@@ -178,19 +178,20 @@ def for_started(attempts: Attempts, worker: str, timestamp: float) -> Attempt | 
     best: Attempt | None = None
     best_rank = -1
     for attempt in attempts:
-        if attempt.started is not None or attempt.ended is not None:
-            continue
-        if attempt.worker not in (None, worker):
+        if attempt.started is not None or attempt.worker not in (None, worker):
             continue  # another worker has it: this one's is a delivery of its own
-        rank = int(attempt.worker == worker)
+        own = attempt.worker == worker
+        if attempt.ended is None:
+            rank = 3 if own else 1
+        elif attempt.ended >= timestamp:
+            # The task-sent of a replacement overtakes the start of what it replaces: the worker
+            # gathers its events, the pool child sends its own at once.
+            rank = 2 if own else 0
+        else:
+            continue
         if rank > best_rank:
             best, best_rank = attempt, rank
-    if best is not None:
-        return best
-    for attempt in attempts:
-        if attempt.started is None and attempt.ended is not None and attempt.ended >= timestamp:
-            return attempt
-    return None
+    return best
 
 
 def for_retried(attempts: Attempts, worker: str) -> Attempt | None:

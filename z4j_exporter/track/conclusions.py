@@ -29,7 +29,8 @@ class Conclusions:
         broker, and waits again.
         """
         ended = 0
-        for task in list(self._table.active.values()):
+        # Finished tasks too: what ran here may have been delivered again, and ended elsewhere.
+        for task in list(self._table):
             for attempt in task.attempts:
                 if _runs_on(attempt, worker):
                     self._conclude(task, attempt, "lost", "worker_lost", at, now)

@@ -246,8 +246,10 @@ class TaskTracker:
             for other in task.attempts:
                 if other.ended is None and other.name not in (None, name):
                     # Task.replace() keeps uuid and retries: the later name is the replacement.
-                    older = other if other.first_seen() <= timestamp else attempt
-                    older.ended, older.end = timestamp, "replaced"
+                    if other.first_seen() <= timestamp:
+                        other.ended, other.end = timestamp, "replaced"
+                    elif attempt.ended is None:
+                        attempt.ended, attempt.end = other.first_seen(), "replaced"
         if task.outcome is not None:
             if task.outcome in CONCLUDED or timestamp > (task.ended_at or 0.0):
                 self.table.reopen(task)

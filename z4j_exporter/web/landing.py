@@ -50,6 +50,8 @@ class Landing:
     ready: bool
     reason: str
     advice: Sequence[Advice] = ()
+    #: Whether traces are remembered.
+    traces: bool = False
 
 
 def landing_page(landing: Landing) -> bytes:
@@ -62,6 +64,9 @@ def landing_page(landing: Landing) -> bytes:
         f"<dt>{escape(a.severity.capitalize())}</dt>"
         f'<dd class="bad">{escape(a.title)}: {escape(a.text)}</dd>'
         for a in landing.advice
+    )
+    traces = (
+        '<li><a href="traces">/traces</a> the latest traces (JSON)</li>\n' if landing.traces else ""
     )
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -82,6 +87,7 @@ def landing_page(landing: Landing) -> bytes:
 </dl>
 <ul>
 <li><a href="metrics">/metrics</a> what Prometheus scrapes</li>
+{traces}\
 <li><a href="-/healthy">/-/healthy</a> whether the process works (liveness)</li>
 <li><a href="-/ready">/-/ready</a> whether events can arrive (readiness)</li>
 </ul>

@@ -165,6 +165,7 @@ class PagesApp:
                 ready=ready.ready and healthy.ready,
                 reason=healthy.reason if not healthy.ready else ready.reason,
                 advice=self._pages.advice(),
+                traces=self._pages.traces is not None,
             )
         )
         policy = [(b"content-security-policy", CONTENT_SECURITY_POLICY)]

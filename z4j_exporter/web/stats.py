@@ -67,7 +67,11 @@ class WebStats:
 
     def count_request(self, path: str, status: int) -> None:
         """Count one answer (see `requests`)."""
-        key = (path if path in self.known_paths else "other", status)
+        if path not in self.known_paths:
+            # What stands beneath a page (/traces/ID) counts as that page.
+            parent = path[: path.find("/", 1)] if path.count("/") == 2 else ""
+            path = parent if parent in self.known_paths else "other"
+        key = (path, status)
         with self._lock:
             self.requests[key] = self.requests.get(key, 0) + 1
 

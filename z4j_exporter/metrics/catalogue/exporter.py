@@ -146,12 +146,15 @@ SPANS_EXPORTED = _own(
 SPANS_DROPPED = _own(
     "spans_dropped_total",
     "counter",
-    "Spans that were not made, or made and not delivered.",
+    "Spans that were not delivered, and attempts that could have none.",
     "reason",
     counts="span",
 )
 SPANS_SAMPLED_OUT = _own(
-    "spans_sampled_out_total", "counter", "Spans of traces that are not kept.", counts="span"
+    "spans_sampled_out_total",
+    "counter",
+    "Attempts without spans: their trace is not kept.",
+    counts="span",
 )
 SPANS_CLAMPED = _own(
     "spans_clamped_total",
