@@ -23,8 +23,9 @@ from z4j_exporter.capture.store import PayloadStore
 
 #: The version of the events' form.
 VERSION = 1
-#: Characters of an id or a name.
+#: Characters of a name and of an id, as the exporter takes them.
 _LONGEST_NAME = 255
+_LONGEST_ID = 512
 #: Bytes of redacted arguments, of headers and of stamps, for people to look at.
 _LONGEST_SHOWN = 8 * 1024
 #: kombu's names for an encoding that is none.
@@ -159,11 +160,11 @@ class EventMaker:
 
     def _end(self, item: Ended) -> dict[str, Any]:
         note = {
-            "uuid": _text(item.uuid),
+            "uuid": _id(item.uuid),
             "name": _text(item.name),
             "state": item.state,
             "retries": _count(item.retries),
-            "group_id": _text(item.group) or None,
+            "group_id": _id(item.group) or None,
             "exception": _text(item.exception),
             "runtime": item.runtime,
         }
@@ -181,11 +182,11 @@ def _identity(known: Mapping[str, Any]) -> dict[str, Any]:
     limits = known.get("timelimit")
     soft_last = limits if isinstance(limits, list | tuple) and len(limits) == 2 else (None, None)
     fields = {
-        "uuid": _text(known.get("id")),
-        "root_id": _text(known.get("root_id")) or None,
-        "parent_id": _text(known.get("parent_id")) or None,
+        "uuid": _id(known.get("id")),
+        "root_id": _id(known.get("root_id")) or None,
+        "parent_id": _id(known.get("parent_id")) or None,
         "retries": _count(known.get("retries")),
-        "group_id": _text(known.get("group")) or None,
+        "group_id": _id(known.get("group")) or None,
         "group_index": _count(known.get("group_index")),
         "time_limit": soft_last[0],
         "soft_time_limit": soft_last[1],
@@ -208,6 +209,10 @@ def _byte(value: Any) -> int | None:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)[:_LONGEST_NAME]
+
+
+def _id(value: Any) -> str:
+    return "" if value is None else str(value)[:_LONGEST_ID]
 
 
 def _encoded(body: Body) -> dict[str, Any] | None:
