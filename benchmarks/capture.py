@@ -129,7 +129,10 @@ def _handlers(app: Celery, kind: str) -> float:
 def send_task_message(
     amqp: Any,
     serializer: str,  # noqa: ARG001  # the handler finds it in this frame
-    body: Any, headers: Any, properties: Any, name: str
+    body: Any,
+    headers: Any,
+    properties: Any,
+    name: str,
 ) -> None:
     """Call the handler as Celery's function of this name does, through the signal."""
     before_task_publish.send(

@@ -200,7 +200,8 @@ def test_other_pools(pool: str, valkey: servers.Redis) -> None:
 def test_two_applications_in_one_process_are_told_apart(valkey: servers.Redis) -> None:
     with Listener(valkey.url) as listener:
         one, two, three = (
-            Celery(name, broker=valkey.url, set_as_current=False) for name in ("one", "two", "three")
+            Celery(name, broker=valkey.url, set_as_current=False)
+            for name in ("one", "two", "three")
         )
         hooks = [capture.install(one, name="shop.one:app"), capture.install(two)]
         for app in (one, two, three):

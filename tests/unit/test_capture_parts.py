@@ -326,7 +326,7 @@ def test_binary_bodies_travel_as_base64() -> None:
 
 
 def test_a_body_that_is_not_its_encoding_is_withheld() -> None:
-    told = note(published(body=Body("application/json", "no-such-codec", b'[[],{},{}]')))
+    told = note(published(body=Body("application/json", "no-such-codec", b"[[],{},{}]")))
     assert (told["withheld"], told["replayable"]) == ("unserialisable", False)
 
 
