@@ -4,22 +4,26 @@ One client publishes the same tasks to a real broker in turns, with the hook and
 busy machine slows both. Then it times the handlers of one task alone.
 """
 
+from __future__ import annotations
+
 import argparse
 import gc
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.app.task import Context
 from celery.signals import before_task_publish
 
 from benchmarks.brokers import BrokerMissingError, running
-from benchmarks.wire import Broker
 from z4j_exporter import capture
 from z4j_exporter.capture import handlers
+
+if TYPE_CHECKING:
+    from benchmarks.wire import Broker
 
 #: What one task's handlers may cost in a process, at the median.
 GOAL_MICROSECONDS = 50.0
@@ -53,7 +57,7 @@ def _app(url: str) -> Celery:
     app = Celery("bench", broker=url, set_as_current=False)
     app.conf.task_ignore_result = True
 
-    @app.task(name="bench.order")
+    @app.task(name="bench.order", shared=False)
     def order(*_: Any) -> None:
         """Do nothing: it is only published."""
 

@@ -1,9 +1,10 @@
-"""The hook is never in the way: brokers that hang or are absent, forks, ends of processes, gevent."""
+"""The hook is never in the way: brokers that hang, forks, ends of processes, gevent."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from celery import Celery
 
 from tests.support import servers
 from tests.support.capturing import capturing
-from tests.support.rabbitmq import Rabbit
 from tests.support.stage import Listener
 from z4j_exporter import capture
 
@@ -34,12 +34,16 @@ def publish_seconds(app: Celery, n: int) -> list[float]:
     return taken
 
 
-@pytest.fixture
-def hanging() -> Iterator[str]:
+@pytest.fixture(params=["redis", "amqp"])
+def hanging(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a broker that accepts connections and answers nothing."""
-    with servers.valkey() as stopped:
-        stopped.pause()
-        yield stopped.url
+    if request.param == "redis":
+        with servers.valkey() as stopped:
+            stopped.pause()
+            yield stopped.url
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            yield f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}//"
 
 
 def test_a_hanging_broker_delays_no_publish(valkey: servers.Redis, hanging: str) -> None:
@@ -156,7 +160,7 @@ def test_a_forked_child_captures_on_its_own(
     """As under a web server that loads the application and then forks (gunicorn --preload)."""
     url = valkey.url
     if kind == "rabbitmq":
-        rabbit: Rabbit = request.getfixturevalue("rabbit")
+        rabbit: servers.Rabbit = request.getfixturevalue("rabbit")
         url = rabbit.vhost().url
     with Listener(url) as listener:
         done = subprocess.run(

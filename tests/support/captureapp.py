@@ -1,7 +1,8 @@
 """A Celery application with the capture hook, for workers of the tests of it.
 
-``celery -A tests.support.captureapp -b URL worker`` takes the result backend, Celery's settings and the
-hook's options (JSON) from ``CAPTUREAPP_BACKEND``, ``CAPTUREAPP_SETTINGS`` and ``CAPTUREAPP_OPTIONS``.
+``celery -A tests.support.captureapp -b URL worker`` takes the result backend, Celery's settings and
+the hook's options (JSON) from ``CAPTUREAPP_BACKEND``, ``CAPTUREAPP_SETTINGS``,
+``CAPTUREAPP_OPTIONS``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What tests of the capture hook play on: a broker, a listener, a client and workers with the hook."""
+"""What tests of the capture hook play on: a listener, a client and workers with the hook."""
 
 from __future__ import annotations
 

@@ -10,16 +10,33 @@ from typing import Any
 
 import pytest
 from celery import Celery, signals
+from celery.app.task import Context
+from celery.exceptions import Reject
 
 from z4j_exporter import capture
 from z4j_exporter.capture import handlers, hook
+from z4j_exporter.capture.records import Ended
 from z4j_exporter.capture.settings import SettingsError
 
 #: What the exporter needs and the hook must not: it is installed with Celery alone.
-NOT_FOR_THE_HOOK = (
-    "msgspec prometheus_client opentelemetry pydantic rich httpcore h11 uvicorn bcrypt hiredis redis"
-    " yaml msgpack cryptography django flask"
-).split()
+NOT_FOR_THE_HOOK = [
+    "msgspec",
+    "prometheus_client",
+    "opentelemetry",
+    "pydantic",
+    "rich",
+    "httpcore",
+    "h11",
+    "uvicorn",
+    "bcrypt",
+    "hiredis",
+    "redis",
+    "yaml",
+    "msgpack",
+    "cryptography",
+    "django",
+    "flask",
+]
 
 
 @pytest.fixture
@@ -32,7 +49,7 @@ def app() -> Iterator[Celery]:
 
 
 def run(program: str) -> str:
-    """Run a program in an interpreter of its own, without the packages that the hook must not need."""
+    """Run a program in an interpreter of its own, without what the hook must not need."""
     blocked = f"import sys\nfor name in {NOT_FOR_THE_HOOK!r}: sys.modules[name] = None\n"
     done = subprocess.run(
         [sys.executable, "-c", blocked + program], capture_output=True, text=True, check=False
@@ -49,9 +66,11 @@ def test_the_import_loads_nothing_else_of_the_package() -> None:
     assert set(loaded) == {
         "z4j_exporter",
         "z4j_exporter.capture",
+        "z4j_exporter.capture.callers",
         "z4j_exporter.capture.handlers",
         "z4j_exporter.capture.hook",
         "z4j_exporter.capture.intake",
+        "z4j_exporter.capture.records",
         "z4j_exporter.capture.settings",
         "z4j_exporter.capture.snapshot",
     }
@@ -164,7 +183,7 @@ def test_a_thread_that_cannot_start_costs_the_event_only(
 def test_eager_tasks_are_not_captured(app: Celery) -> None:
     installed = capture.install(app)
 
-    @app.task(name="eager")
+    @app.task(name="eager", shared=False)
     def eager() -> int:
         return 1
 
@@ -188,3 +207,111 @@ def test_the_nodename_of_a_worker_is_remembered(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(hook, "nodename", "")
     hook._on_worker(sender="w1@host")
     assert hook.nodename == "w1@host"
+
+
+class Told:
+    """Stands for the sender: keeps what the handlers hand over."""
+
+    def __init__(self, installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.items: list[Any] = []
+        monkeypatch.setattr(installed, "put", lambda item, _size: self.items.append(item))
+
+    @property
+    def ends(self) -> list[tuple[str, str]]:
+        return [(i.state, i.exception) for i in self.items if isinstance(i, Ended)]
+
+
+@pytest.fixture
+def task(app: Celery) -> Iterator[Any]:
+    @app.task(name="echo", shared=False)
+    def echo() -> None:
+        """Do nothing."""
+
+    app.finalize()
+    made = app.tasks["echo"]
+    made.request_stack.push(Context({"id": "id-1", "retries": 0, "hostname": "w1@host"}))
+    yield made
+    made.request_stack.pop()
+
+
+def postrun_while_raising(task: Any, error: BaseException, state: str | None) -> None:
+    """Call as Celery's tracer does, in its finally clause."""
+    try:
+        try:
+            raise error
+        finally:
+            signals.task_postrun.send(task, task_id="id-1", task=task, retval=None, state=state)
+    except BaseException:  # noqa: BLE001, S110  # it is ours
+        pass
+
+
+def test_an_error_in_celery_itself_is_one_end(
+    app: Celery, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backend fails after the task: postrun says SUCCESS, then task_internal_error comes."""
+    told = Told(capture.install(app), monkeypatch)
+    signals.task_prerun.send(task, task_id="id-1", task=task)
+    error = ConnectionError("backend")
+    postrun_while_raising(task, error, "SUCCESS")
+    assert told.ends == []
+    signals.task_internal_error.send(task, task_id="id-1", exception=error, request={})
+    signals.task_failure.send(task, task_id="id-1", exception=error)
+    assert told.ends == [("FAILURE", "ConnectionError")]
+
+
+@pytest.mark.parametrize(
+    ("in_pool_child", "ends"), [(False, [("FAILURE", "SystemExit")]), (True, [])]
+)
+def test_what_is_no_exception_is_told_where_the_process_lives_on(
+    app: Celery,
+    task: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    in_pool_child: bool,
+    ends: list[tuple[str, str]],
+) -> None:
+    """Of a pool's child that leaves, its main process tells (WorkerLostError)."""
+    installed = capture.install(app)
+    installed.in_pool_child = in_pool_child
+    told = Told(installed, monkeypatch)
+    signals.task_prerun.send(task, task_id="id-1", task=task)
+    postrun_while_raising(task, SystemExit(3), None)
+    assert told.ends == ends
+
+
+def test_a_failure_inside_of_a_running_task_is_told_by_its_postrun_only(
+    app: Celery, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told(capture.install(app), monkeypatch)
+    signals.task_prerun.send(task, task_id="id-1", task=task)
+    error = ValueError("x")
+    signals.task_failure.send(task, task_id="id-1", exception=error)
+    signals.task_postrun.send(task, task_id="id-1", task=task, retval=error, state="FAILURE")
+    assert told.ends == [("FAILURE", "ValueError")]
+
+
+def test_a_rejection_that_the_main_process_makes_a_failure_is_no_second_end(
+    app: Celery, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told(capture.install(app), monkeypatch)
+    signals.task_failure.send(task, task_id="id-1", exception=Reject("no", requeue=False))
+    assert told.ends == []
+
+
+def test_a_task_cancelled_with_its_connection_is_told(
+    app: Celery, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told(capture.install(app), monkeypatch)
+    signals.task_retry.send(task, request=task.request, einfo=None)
+    assert told.ends == [("RETRY", "")]
+
+
+def test_a_broken_library_switches_the_hook_off(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    installed = capture.install(app, payload="store", store_url="redis://localhost/0")
+    app.send_task("echo")
+    assert installed.flush(10)
+    assert installed.stats()["enabled"] is False
+    assert installed.stats()["dropped"] == {"not_loaded": 1}
+    assert "needs the redis package" in caplog.text

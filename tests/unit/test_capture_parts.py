@@ -19,6 +19,7 @@ from z4j_exporter.capture import bodies, handlers, signatures
 from z4j_exporter.capture.appname import dotted_path
 from z4j_exporter.capture.events import EventMaker
 from z4j_exporter.capture.intake import Intake
+from z4j_exporter.capture.records import Published
 from z4j_exporter.capture.redaction import Redactor
 from z4j_exporter.capture.sender import _encode
 from z4j_exporter.capture.settings import Settings
@@ -239,12 +240,12 @@ def test_an_application_is_named_by_where_it_lives(places: dict[str, str], expec
 # Events.
 
 
-def published(**changes: Any) -> handlers.Published:
+def published(**changes: Any) -> Published:
     headers, _, message, _ = app.amqp.create_task_message(
         changes.pop("uuid", "id-1"), "echo", changes.pop("args", ("x",)), {}
     )
     headers.update(changes.pop("headers", {}))
-    item = handlers.Published(
+    item = Published(
         at=1.5,
         name="echo",
         body=take_body(message, changes.pop("serializer", "json"), 10**6),

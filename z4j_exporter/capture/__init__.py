@@ -1,7 +1,8 @@
-"""The optional hook in the application: `capture.install(app)`; imports nothing else of the package.
+"""The optional hook in the application, `capture.install(app)`; it needs Celery alone.
 
-It sends what Celery's events do not carry (payload, group, chord, links, headers) as events of its own,
-beside Celery's, over the broker that the application already has. See docs/capture.md.
+It sends what Celery's events do not carry (payload, group, chord, links, headers) as events of its
+own, beside Celery's, over the broker that the application already has. It imports nothing else of
+the package. See docs/capture.md.
 """
 
 from __future__ import annotations

@@ -15,12 +15,13 @@ _NOT_OWNERS = ("celery.", "kombu.", "z4j_exporter.", "billiard.")
 def dotted_path(app: Any, modules: Mapping[str, Any] | None = None) -> str:
     """Return `module:attribute` of an application, else the name it was made with, else "".
 
-    Where several modules hold it, the one named `celery` or `…celery_app` is taken for its home, then
-    the one with the usual attribute, then the shortest.
+    Where several modules hold it, the one named `celery` or `…celery_app` is taken for its home,
+    then the one with the usual attribute, then the shortest.
     """
     found = list(_places(app, dict(sys.modules if modules is None else modules)))
     if found:
-        return ":".join(min(found, key=_rank))
+        module, attribute = min(found, key=_rank)
+        return f"{module}:{attribute}"
     return str(getattr(app, "main", "") or "")
 
 

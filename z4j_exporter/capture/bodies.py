@@ -85,7 +85,7 @@ def _yaml(data: str | bytes) -> Any:
 
 
 def _msgpack(data: str | bytes) -> Any:
-    import msgpack  # as above
+    import msgpack  # type: ignore[import-untyped]  # as above
 
     return _data(msgpack.unpackb(data, raw=False, strict_map_key=False, ext_hook=_extension))
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
-import kombu
 from celery.events.event import get_exchange
+from kombu import connection as kombu_connection
+from kombu import messaging
 
-from z4j_exporter.capture.settings import Settings
+if TYPE_CHECKING:
+    from z4j_exporter.capture.settings import Settings
+
+# kombu ships no types.
+_Connection: Any = kombu_connection.Connection
+_Producer: Any = messaging.Producer
 
 #: Transports that cannot carry events (Celery's own dispatcher refuses them too).
 _WITHOUT_EVENTS = frozenset({"sql"})
@@ -29,13 +36,11 @@ class EventBroker:
         options = _impatient(connection, settings.timeout_seconds)
         connection.transport_options = options
         self._connection = connection
-        #: Raised by kombu and the drivers when the broker is gone.
-        self.errors = connection.connection_errors + connection.channel_errors
         if connection.transport.driver_type in _WITHOUT_EVENTS:
             raise NoEventsError(connection.transport.driver_type)
         connection.connect()  # one try; the channel below would try for ever
         self._exchange = get_exchange(connection, name=app.conf.event_exchange)
-        self._producer = kombu.Producer(
+        self._producer = _Producer(
             connection.channel(), exchange=self._exchange, auto_declare=False
         )
 
@@ -55,10 +60,13 @@ class EventBroker:
 
     def close(self) -> None:
         """Close the connection; what that raises is of no interest any more."""
-        try:
+        with contextlib.suppress(Exception):  # a dead connection raises anything
             self._connection.collapse()
-        except Exception:  # noqa: BLE001, S110  # a dead connection says anything
-            pass
+
+
+def load_transport(app: Any, settings: Settings) -> None:
+    """Import the driver of the broker, without connecting to it."""
+    _ = _connection(app, settings).transport
 
 
 def _connection(app: Any, settings: Settings) -> Any:
@@ -66,11 +74,11 @@ def _connection(app: Any, settings: Settings) -> Any:
     if not settings.broker_url:
         return app.connection_for_write(connect_timeout=timeout)
     # The application's transport options and TLS are for its own broker.
-    return kombu.Connection(settings.broker_url, connect_timeout=timeout)
+    return _Connection(settings.broker_url, connect_timeout=timeout)
 
 
 def _impatient(connection: Any, timeout: float) -> dict[str, Any]:
-    """The application's transport options, with deadlines of our own."""
+    """Give the application's transport options, with deadlines of our own."""
     options = dict(connection.transport_options or {})
     driver = connection.transport.driver_type
     if driver == "redis":

@@ -8,18 +8,21 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.utils.nodenames import anon_nodename
 
 from z4j_exporter.capture import bodies, hook, signatures
 from z4j_exporter.capture.appname import dotted_path
-from z4j_exporter.capture.handlers import CELERY_HEADERS, Began, Ended, Published
-from z4j_exporter.capture.intake import Intake
+from z4j_exporter.capture.handlers import CELERY_HEADERS
+from z4j_exporter.capture.records import Began, Ended, Published
 from z4j_exporter.capture.redaction import Bounds, Redactor
-from z4j_exporter.capture.settings import Settings
 from z4j_exporter.capture.snapshot import Body, plain
 from z4j_exporter.capture.store import PayloadStore
+
+if TYPE_CHECKING:
+    from z4j_exporter.capture.intake import Intake
+    from z4j_exporter.capture.settings import Settings
 
 #: The version of the events' form.
 VERSION = 1
@@ -91,9 +94,7 @@ class EventMaker:
         note.update(self._payload(item.body, looked))
         if note["withheld"] == "redacted" or (looked.secret and note["withheld"] == "stored"):
             note.update(_for_people(looked, headers, self._redact))
-        embed = (
-            looked.embed if isinstance(looked.embed, Mapping) else self._redact(item.embed or {})[0]
-        )
+        embed = self._embed(item, looked)
         whole = note["withheld"] in {"", "redacted"}
         limit = self._settings.max_payload_bytes
         note.update(signatures.links(embed, whole=whole, limit=limit))
@@ -102,8 +103,14 @@ class EventMaker:
             note["chord_size"] = item.chord_size or note.get("chord_size")
         return self._event("z4j-envelope", item.at, note)
 
+    def _embed(self, item: Published, looked: bodies.Looked) -> Mapping[str, Any]:
+        embed = looked.embed
+        if not isinstance(embed, Mapping):  # a body that does not show it
+            embed = self._redact(item.embed or {})[0]
+        return embed if isinstance(embed, Mapping) else {}
+
     def _payload(self, body: Body, looked: bodies.Looked) -> dict[str, Any]:
-        """The payload, or why there is none, and whether a retry can be made of it."""
+        """Give the payload, or why there is none, and whether a retry can be made of it."""
         if body.data is None:
             return self._withheld(body.withheld)
         if not looked.readable:
@@ -125,7 +132,7 @@ class EventMaker:
         return {"withheld": reason, "replayable": False}
 
     def _shown(self, name: str, value: Any) -> dict[str, Any]:
-        """A field with secrets replaced, and said so; without it where there is nothing."""
+        """Give a field with its secrets replaced, and say so; nothing for nothing."""
         if not value:
             return {}
         try:
@@ -178,7 +185,7 @@ def _headers(item: Published) -> dict[str, Any]:
 
 
 def _identity(known: Mapping[str, Any]) -> dict[str, Any]:
-    """What a message's headers and a running task's request both tell."""
+    """Give what a message's headers and a running task's request both tell."""
     limits = known.get("timelimit")
     soft_last = limits if isinstance(limits, list | tuple) and len(limits) == 2 else (None, None)
     fields = {
@@ -216,7 +223,7 @@ def _id(value: Any) -> str:
 
 
 def _encoded(body: Body) -> dict[str, Any] | None:
-    """The wire form of a body; None when its bytes are not what its encoding says."""
+    """Give the wire form of a body; None when its bytes are not what its encoding says."""
     data = body.data
     if body.content_encoding in _BINARY:
         raw = data.encode("latin-1") if isinstance(data, str) else data or b""

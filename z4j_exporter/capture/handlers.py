@@ -12,21 +12,40 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Reject
 
-from z4j_exporter.capture import snapshot
+from z4j_exporter.capture import callers, snapshot
+from z4j_exporter.capture.records import Began, Ended, Published
 
 if TYPE_CHECKING:
     from z4j_exporter.capture.hook import Capture
 
 #: Headers that Celery itself makes of a call; all others are the application's or its libraries'.
 CELERY_HEADERS = frozenset(
-    "lang task id shadow eta expires group group_index retries timelimit root_id parent_id"
-    " argsrepr kwargsrepr origin ignore_result replaced_task_nesting stamped_headers stamps"
-    " compression".split()
+    {
+        "lang",
+        "task",
+        "id",
+        "shadow",
+        "eta",
+        "expires",
+        "group",
+        "group_index",
+        "retries",
+        "timelimit",
+        "root_id",
+        "parent_id",
+        "argsrepr",
+        "kwargsrepr",
+        "origin",
+        "ignore_result",
+        "replaced_task_nesting",
+        "stamped_headers",
+        "stamps",
+        "compression",
+    }
 )
 #: Bytes that an item takes in the queue beside its payload; measured roughly.
 _ITEM_BYTES = 2_000
@@ -35,62 +54,21 @@ _RUN_BYTES = 600
 _ENDS_REMEMBERED = 2_048
 #: Seconds in which a second signal is about the same end; later, the task ran again.
 _SAME_END_SECONDS = 30.0
-#: How far up the publishing function is looked for.
-_FRAMES = 8
-_FRAMES_TO_CANVAS = 24
-
-
-class Published(NamedTuple):
-    """What is known when a task is about to be published."""
-
-    at: float
-    name: str
-    body: snapshot.Body
-    #: Links, chain and chord as plain data; None when the body itself tells them.
-    embed: Any
-    #: Celery's own dict: later receivers, tracing among them, still add to it.
-    headers: dict[str, Any]
-    custom: dict[str, Any]
-    stamps: Any
-    exchange: str
-    routing_key: str
-    queue: str
-    priority: Any
-    traceparent: str
-    #: Members of the chord's header, where this is the last one to be published.
-    chord_size: int | None
-    #: The body's fields in the old message protocol, where the headers are empty.
-    old: dict[str, Any] | None
-
-
-class Began(NamedTuple):
-    """An attempt that begins in a worker."""
-
-    at: float
-    name: str
-    request: dict[str, Any]
-    pid: int
-    thread: str
-
-
-class Ended(NamedTuple):
-    """An attempt that ended, however it did."""
-
-    at: float
-    uuid: str
-    name: str
-    state: str
-    retries: int | None
-    group: str | None
-    exception: str
-    runtime: float | None
-    hostname: str
 
 
 #: Of a task's request in a worker: what z4j-run tells, under Celery's names.
 _OF_REQUEST = (
-    "id retries root_id parent_id group group_index delivery_info timelimit hostname traceparent"
-).split()
+    "id",
+    "retries",
+    "root_id",
+    "parent_id",
+    "group",
+    "group_index",
+    "delivery_info",
+    "timelimit",
+    "hostname",
+    "traceparent",
+)
 
 # Replaced by hook.py, never changed: id of the application → its capture.
 captures: dict[int, Capture] = {}
@@ -119,7 +97,7 @@ def on_publish(
     """before_task_publish: any process that sends a task."""
     capture: Capture | None = None
     try:
-        sending = _sending_frame(sys._getframe(1))
+        sending = callers.sending(sys._getframe(1))
         capture = _capture_of(sending)
         if capture is None or "publish" not in capture.hears:
             return
@@ -151,7 +129,7 @@ def on_publish(
             str(queue or ""),
             properties.get("priority") if properties else None,
             "" if "traceparent" in headers else capture.traceparent(),
-            _chord_size(sys._getframe(1)) if embed.get("chord") else None,
+            callers.chord_size(sys._getframe(1)) if embed.get("chord") else None,
             snapshot.plain(old) if old else None,
         )
         capture.put(item, _ITEM_BYTES + (len(taken.data) if taken.data else 0))
@@ -226,8 +204,14 @@ def on_internal_error(
         _end_elsewhere(sender, task_id, "FAILURE", _exception(exception), request)
 
 
+def on_retry(sender: Any = None, request: Any = None, reason: Any = None, **_: Any) -> None:
+    """task_retry: counts where no postrun follows, for a task cancelled with its connection."""
+    if getattr(request, "id", None) not in _running:
+        _end_elsewhere(sender, request.id, "RETRY", _exception(reason), vars(request))
+
+
 def on_revoked(sender: Any = None, request: Any = None, **_: Any) -> None:
-    """task_revoked: before it began, by expiry, or terminated; told by the worker's main process."""
+    """task_revoked: before it began, expired or terminated; the worker's main process tells."""
     _end_elsewhere(sender, getattr(request, "id", None), "REVOKED", "", vars(request))
 
 
@@ -268,10 +252,9 @@ def _end(
     if "end" not in capture.hears:
         return
     retries = request.get("retries")
-    if runtime is None:
-        # Several signals may tell of one end that no postrun told (a hard time limit, a lost child).
-        if _told_before((task_id, retries), time.monotonic()):
-            return
+    # Several signals may tell of one end that no postrun told (a hard time limit, a lost child).
+    if runtime is None and _told_before((task_id, retries), time.monotonic()):
+        return
     hostname = request.get("hostname") or ""
     group = request.get("group")
     item = Ended(
@@ -289,42 +272,11 @@ def _told_before(key: tuple[str, int | None], now: float) -> bool:
 
 
 def _exception(value: Any) -> str:
-    """The class of what was raised; of a retry or a rejection, what it was for."""
+    """Name the class of what was raised; of a retry, that of what it was for."""
     value = getattr(value, "exc", None) or value  # Retry.exc, ExceptionWithTraceback.exc
     if isinstance(value, type):
         return value.__name__
     return type(value).__name__ if isinstance(value, BaseException) else ""
-
-
-def _sending_frame(frame: FrameType | None) -> Mapping[str, Any]:
-    """The variables of the function in celery/app/amqp.py that publishes; empty when not found.
-
-    before_task_publish tells neither the application nor the serializer. Both stand in the variables
-    of its caller (`amqp`, `serializer`, `default_serializer`; Celery 5.0 to 5.7).
-    """
-    for _ in range(_FRAMES):
-        if frame is None:
-            break
-        if frame.f_code.co_name == "send_task_message":
-            return frame.f_locals
-        frame = frame.f_back
-    return {}
-
-
-def _chord_size(frame: FrameType | None) -> int | None:
-    """The size that group._apply_tasks (celery/canvas.py) has counted when it publishes its last.
-
-    It stands nowhere in the messages: the backend is told, by that function.
-    """
-    for _ in range(_FRAMES_TO_CANVAS):
-        if frame is None:
-            break
-        if frame.f_code.co_name == "_apply_tasks":
-            known = frame.f_locals
-            size = known.get("chord_size") if known.get("next_task", frame) is None else None
-            return size if isinstance(size, int) else None
-        frame = frame.f_back
-    return None
 
 
 def _capture_of(sending: Mapping[str, Any]) -> Capture | None:

@@ -18,6 +18,8 @@ from z4j_exporter.capture.settings import CONF, Settings, SettingsError, resolve
 
 logger = logging.getLogger("z4j_exporter.capture")
 
+#: How long a fork may wait for the sender's thread to load its modules, right after the first task.
+_LOADING_SECONDS = 1.0
 _OFF: frozenset[str] = frozenset()
 _install_lock = threading.RLock()
 #: The worker's nodename, in a worker and its children.
@@ -89,7 +91,7 @@ class Capture:
         return self._sender
 
     def traceparent(self) -> str:
-        """The current span of the application's own OpenTelemetry, in W3C form, or ""."""
+        """Return the current span of the application's own OpenTelemetry, in W3C form, or ""."""
         trace = sys.modules.get("opentelemetry.trace")
         if trace is None:
             return ""
@@ -126,11 +128,16 @@ class Capture:
         if self._sender is not None:
             self._sender.stop()
 
-    def switch_off(self) -> None:
-        """Capture nothing any more in this process."""
+    def switch_off(self, reason: str) -> None:
+        """Capture nothing any more in this process; what waits is dropped for a reason."""
         self._hears = _OFF
         waiting = self.intake.take(len(self.intake))
-        self.intake.drop("no_events", len(waiting))
+        self.intake.drop(reason, len(waiting))
+
+    def before_fork(self) -> None:
+        """Let the sender load its modules to the end: a child could not take over their locks."""
+        if self._sender is not None:
+            self._sender.loaded.wait(_LOADING_SECONDS)
 
     def after_fork(self) -> None:
         """Begin anew in a child: the queue, its lock and the thread are the parent's."""
@@ -176,6 +183,11 @@ def _flush_all(**_: Any) -> None:
         capture.flush()
 
 
+def _before_fork() -> None:
+    for capture in handlers.captures.values():
+        capture.before_fork()
+
+
 def _after_fork_in_child() -> None:
     global _install_lock
     _install_lock = threading.RLock()
@@ -190,6 +202,7 @@ _SIGNALS = (
     (signals.task_postrun, handlers.on_postrun),
     (signals.task_failure, handlers.on_failure),
     (signals.task_internal_error, handlers.on_internal_error),
+    (signals.task_retry, handlers.on_retry),
     (signals.task_revoked, handlers.on_revoked),
     (signals.task_unknown, handlers.on_unknown),
     (signals.celeryd_init, _on_worker),
@@ -211,5 +224,5 @@ def _disconnect() -> None:
 
 
 # Neither can be undone, and both do nothing while nothing is installed.
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
 atexit.register(_flush_all)

@@ -1,4 +1,4 @@
-"""The queue between the signal handlers and the sender, bounded in items and bytes, with its counts."""
+"""The bounded queue between the signal handlers and the sender, and the counts."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ logger = logging.getLogger("z4j_exporter.capture")
 
 #: Seconds to let signals gather before they are worked on: one wake-up and one message for many.
 _GATHER_SECONDS = 0.05
-#: Seconds between two events, so that a thread of the application that waits for the interpreter gets
-#: it: with 0 this thread would mostly have taken it again before the other one woke.
+#: Seconds between two events, so that a thread of the application that waits for the interpreter
+#: gets it: with 0 this thread would mostly have taken it again before the other one woke.
 _BREATH_SECONDS = 0.000_05
 #: Events in one message, and their bytes, at most.
 _BATCH_EVENTS = 64
@@ -33,8 +33,8 @@ _LONGEST_PAUSE = 30.0
 _MOST_REFUSALS = 3
 _POLL_SECONDS = 0.005
 
-#: Connections of a parent process, where greenlets go on in a forked child. They are kept: freed, they
-#: would shut the parent's socket down.
+#: Connections of a parent process, where greenlets go on in a forked child. They are kept: freed,
+#: they would shut the parent's socket down.
 _not_ours: list[EventBroker] = []
 
 
@@ -49,6 +49,7 @@ class Sender:
         # Made now and not at import: under gevent and eventlet these are theirs.
         self._woken = threading.Event()
         self._stopping = False
+        self._ended = False
         #: Set while somebody waits for all to be sent: no pause then.
         self._urgent = threading.Event()
         #: Encoded events that are not yet sent, each with its routing key.
@@ -57,6 +58,8 @@ class Sender:
         self._pause = 0.0
         self._reported: dict[str, Any] = {}
         self._report_at = time.monotonic() + self._settings.report_seconds
+        #: Set when all modules are loaded: a fork before that would leave import locks locked.
+        self.loaded = threading.Event()
         self.connected = False
         #: How often the broker was connected to.
         self.connections = 0
@@ -86,7 +89,7 @@ class Sender:
         # No condition variable: this may run in a signal handler, or while the interpreter ends.
         # The thread clears the event when all is sent, and when the broker is not there.
         deadline = time.monotonic() + seconds
-        while self._urgent.is_set() and time.monotonic() < deadline:
+        while self._urgent.is_set() and not self._ended and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         return not self._pending()
 
@@ -94,12 +97,23 @@ class Sender:
         return bool(self._intake) or bool(self._waiting) or self._busy
 
     def _run(self) -> None:
-        # Not above: the first task to be published need not wait until all this is loaded.
+        try:
+            self._load()
+            self.loaded.set()
+            self._work()
+        except Exception as error:  # noqa: BLE001  # a library of the application's that is broken
+            # Of others the text may tell a URL with its password.
+            told = error if isinstance(error, ImportError) else type(error).__name__
+            logger.error("nothing is captured: %s", told)
+            self._capture.switch_off("not_loaded")
+        finally:
+            self.loaded.set()
+            self._ended = True
+
+    def _work(self) -> None:
         from z4j_exporter.capture.broker import NoEventsError
-        from z4j_exporter.capture.events import EventMaker
 
         broker: EventBroker | None = None
-        self._maker: EventMaker = EventMaker(self._capture.app, self._settings, self._intake)
         while self._pid == os.getpid():
             try:
                 self._busy = True
@@ -109,7 +123,7 @@ class Sender:
                     self._send(broker)
             except NoEventsError as error:
                 logger.error("nothing is captured: the transport %s carries no events", error)
-                self._capture.switch_off()
+                self._capture.switch_off("no_events")
                 break
             except Exception as error:  # noqa: BLE001  # the drivers raise all kinds of errors
                 logger.debug("the broker did not take events: %s", type(error).__name__)
@@ -126,6 +140,14 @@ class Sender:
                 broker.close()
             else:
                 _not_ours.append(broker)
+
+    def _load(self) -> None:
+        # Not above: the first task to be published need not wait until all this is loaded.
+        from z4j_exporter.capture.broker import load_transport
+        from z4j_exporter.capture.events import EventMaker
+
+        load_transport(self._capture.app, self._settings)
+        self._maker: EventMaker = EventMaker(self._capture.app, self._settings, self._intake)
 
     def _fill(self) -> None:
         """Make a batch of events, unless one waits that the broker did not take."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kombu.serialization import dumps
+from kombu import serialization
 
 #: How many values a plain copy holds, and how deep it goes; the rest is left out.
 _MOST_VALUES = 5_000
 _DEEPEST = 16
 _LONGEST_TEXT = 10_000
+
+#: kombu ships no types.
+_dumps: Any = serialization.dumps
 
 _ATOMS = (str, int, float, bool, type(None))
 
@@ -37,7 +40,7 @@ def take_body(body: Any, serializer: str, limit: int) -> Body:
     if _surely_longer(body, limit):
         return _TOO_LARGE
     try:
-        content_type, content_encoding, data = dumps(body, serializer=serializer)
+        content_type, content_encoding, data = _dumps(body, serializer=serializer)
     except Exception:  # noqa: BLE001  # any serializer, and the application's own __json__
         return _UNSERIALISABLE
     # A text's length in characters is at most its length in bytes: encode only near the limit.

@@ -1,4 +1,4 @@
-"""Keeps payloads that must not travel as events in Redis, for a time, encrypted where a key is set."""
+"""Keeps payloads that must not travel as events in Redis, for a time, encrypted under a key."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from z4j_exporter.capture.settings import Settings
+if TYPE_CHECKING:
+    from z4j_exporter.capture.settings import Settings
 
 logger = logging.getLogger("z4j_exporter.capture")
 
@@ -29,7 +30,7 @@ class PayloadStore:
         self._settings = settings
         self._clock = clock
         self._not_before = 0.0
-        self._client: Any = None
+        self._client = _client(settings)
         self._fernet = _fernet(settings.store_key)
 
     @property
@@ -49,7 +50,7 @@ class PayloadStore:
         try:
             # At least a second: Redis refuses less.
             lifetime = max(1, round(self._settings.store_ttl_seconds))
-            self._connected().set(key, value, ex=lifetime)
+            self._client.set(key, value, ex=lifetime)
         except Exception as error:  # noqa: BLE001  # redis is the application's, of any version
             # The class only: the text may tell the URL with its password.
             logger.warning("a payload could not be stored: %s", type(error).__name__)
@@ -57,18 +58,16 @@ class PayloadStore:
             return ""
         return key
 
-    def _connected(self) -> Any:
-        if self._client is None:
-            try:
-                import redis
-            except ImportError:
-                logger.error('payload="store" needs the redis package: pip install redis')
-                raise
-            timeout = self._settings.timeout_seconds
-            self._client = redis.Redis.from_url(
-                self._settings.store_url, socket_timeout=timeout, socket_connect_timeout=timeout
-            )
-        return self._client
+
+def _client(settings: Settings) -> Any:
+    try:
+        import redis
+    except ImportError:
+        raise ImportError('payload="store" needs the redis package: pip install redis') from None
+    timeout = settings.timeout_seconds
+    return redis.Redis.from_url(
+        settings.store_url, socket_timeout=timeout, socket_connect_timeout=timeout
+    )
 
 
 def _fernet(key: str) -> Any:

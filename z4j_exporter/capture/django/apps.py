@@ -23,8 +23,8 @@ _ATTRIBUTES = ("app", "celery_app", "celery")
 class CaptureConfig(AppConfig):  # type: ignore[misc]  # Django ships no types
     """Installs the hook when Django is set up.
 
-    The Celery application is `Z4J_CAPTURE_APP = "proj.celery:app"` of Django's settings, or found in
-    the package of the project's settings, or Celery's current one.
+    The Celery application is `Z4J_CAPTURE_APP = "proj.celery:app"` of Django's settings, or found
+    in the package of the project's settings, or Celery's current one.
     """
 
     name = "z4j_exporter.capture.django"
@@ -64,7 +64,7 @@ def celery_app() -> Any:
 
 
 def _places() -> Iterator[str]:
-    """The modules that exist of those where a Celery application may be."""
+    """Yield the modules that exist of those where a Celery application may be."""
     for package in _packages():
         for name in (*(f"{package}.{module}" for module in _MODULES), package):
             if _exists(name):
@@ -72,7 +72,7 @@ def _places() -> Iterator[str]:
 
 
 def _packages() -> Iterator[str]:
-    """The project's package, by the names that its settings tell."""
+    """Yield the project's package, by the names that its settings tell."""
     seen = set()
     for setting in ("SETTINGS_MODULE", "WSGI_APPLICATION", "ASGI_APPLICATION", "ROOT_URLCONF"):
         parts = str(getattr(settings, setting, None) or "").split(".")
