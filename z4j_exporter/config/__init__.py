@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, ValidationError
 
+from z4j_exporter.config.capture import CaptureSettings
 from z4j_exporter.config.core import DEFAULT_LISTEN_ADDRESS, CoreSettings, Profile, Seconds
 from z4j_exporter.config.otlp import OtlpSettings
 from z4j_exporter.errors import ConfigError, FileError
@@ -32,7 +33,7 @@ ENVIRONMENT_PREFIX = "Z4J_EXPORTER_"
 
 
 # Fields are collected from the last base to the first: the core's come first.
-class Settings(OtlpSettings, CoreSettings):
+class Settings(CaptureSettings, OtlpSettings, CoreSettings):
     """Settings of the exporter; immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
