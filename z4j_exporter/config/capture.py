@@ -29,8 +29,8 @@ class CaptureSettings(BaseModel):
         description="Bytes that the journal's files may have; the oldest messages go first.",
     )
     capture_store_url: str | None = _secret(
-        "Redis that the capture hook stores payloads in (its store_url): redis://, rediss://, "
-        "redis+socket:// or sentinel://."
+        "Redis that the capture hook stores payloads in (its store_url): redis://, rediss:// or "
+        "redis+socket://."
     )
     capture_store_key: str | None = _secret(
         "The Fernet key that the capture hook encrypts stored payloads with (its store_key)."

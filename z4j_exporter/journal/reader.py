@@ -93,10 +93,11 @@ class JournalReader:
         if after is not None:
             wanted.append(("(published, id) > (?, ?)", after))
         conditions = " AND ".join(condition for condition, _ in wanted) or "1"
+        values = [value for _, these in wanted for value in these]
+        columns = "published, id, uuid, name, queue, group_id, replayable, withheld"
         rows = self._ask(
-            "SELECT published, id, uuid, name, queue, group_id, replayable, withheld"
-            f" FROM entry WHERE {conditions} ORDER BY published, id LIMIT ?",  # noqa: S608  # above
-            (*(value for _, values in wanted for value in values), max(1, min(limit, MAX_FOUND))),
+            f"SELECT {columns} FROM entry WHERE {conditions} ORDER BY published, id LIMIT ?",  # noqa: S608  # both are from above
+            (*values, max(1, min(limit, MAX_FOUND))),
         )
         return [
             Found((row[0], row[1]), row[2], row[3], row[4], row[0], row[5], bool(row[6]), row[7])
