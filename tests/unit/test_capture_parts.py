@@ -82,7 +82,7 @@ def test_what_the_serializer_refuses_is_told() -> None:
             raise RuntimeError("a bug")
 
     deep: list[Any] = []
-    for _ in range(5_000):
+    for _ in range(200_000):
         deep = [deep]
     for value in (object(), Broken(), deep):
         assert take_body(((value,), {}, {}), "json", 10**6).withheld == "unserialisable"
@@ -103,8 +103,10 @@ def test_a_plain_copy_is_bounded_and_runs_nothing_of_the_objects() -> None:
     assert plain(decimal.Decimal("1.50")) == "1.50"
     cycle: list[Any] = []
     cycle.append(cycle)
-    assert len(json.dumps(plain(cycle))) < 200
+    assert len(json.dumps(plain(cycle))) < 300
     assert len(json.dumps(plain([[n] * 100 for n in range(1_000)]))) < 50_000
+    odd = plain([float("nan"), float("-inf"), 10**5_000, -1, 2.5])
+    assert odd == ["nan", "-inf", "<int>", -1, 2.5]
     assert len(plain("x" * 10**6)) == 10_000
 
 
@@ -206,6 +208,25 @@ def test_a_signature_that_is_too_large_is_left_out_whole() -> None:
     assert signatures.links({"chain": [{"args": [float("nan")]}]}, whole=True, limit=100) == {
         "omitted": ["chain"]
     }
+
+
+def test_a_signature_of_which_only_a_part_was_copied_is_left_out() -> None:
+    """Of a pickle the signatures are copied, within limits; the payload is exact."""
+    _, _, message, _ = app.amqp.create_task_message(
+        "id-1", "echo", (), {}, chain=[app.signature("a", args=("x" * 20_000,))]
+    )
+    body = take_body(message, "pickle", 10**6)
+    told = note(published(body=body, embed=handlers._embed(message[2], body)))
+    assert told["omitted"] == ["chain"]
+    assert told["replayable"] is True
+
+
+def test_deep_canvases_are_no_secrets() -> None:
+    canvas = app.signature("a")
+    for _ in range(10):
+        canvas = chain(app.signature("b"), chord([app.signature("c")], canvas, app=app), app=app)
+    _, _, message, _ = app.amqp.create_task_message("id-1", "echo", (canvas,), {})
+    assert note(published(body=take_body(message, "json", 10**6)))["withheld"] == ""
 
 
 # The application's name.

@@ -18,7 +18,8 @@ _FRAMES_TO_CANVAS = 24
 def sending(frame: FrameType | None) -> Mapping[str, Any]:
     """Return the variables of the function that publishes (celery/app/amqp.py), or none.
 
-    Among them are `amqp`, `serializer` and `default_serializer` (Celery 5.0 to 5.7).
+    Among them are `serializer`, `default_serializer`, and what knows the application: `amqp` in
+    Celery 5.7, `default_evd` in 5.4 and later.
     """
     for _ in range(_FRAMES_TO_SENDING):
         if frame is None:

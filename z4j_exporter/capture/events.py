@@ -29,6 +29,8 @@ VERSION = 1
 #: Characters of a name and of an id, as the exporter takes them.
 _LONGEST_NAME = 255
 _LONGEST_ID = 512
+#: Levels of a body that redaction goes into: canvases within canvases take three each.
+_DEEPEST = 100
 #: Bytes of redacted arguments, of headers and of stamps, for people to look at.
 _LONGEST_SHOWN = 8 * 1024
 #: kombu's names for an encoding that is none.
@@ -48,7 +50,7 @@ class EventMaker:
         redactor = Redactor(settings.redact_keys, settings.redact_patterns)
         # Nothing that fits into a payload is cut: what is cut counts as redacted.
         most = max(100_000, 2 * settings.max_payload_bytes)
-        bounds = Bounds(items=most, characters=most)
+        bounds = Bounds(depth=_DEEPEST, items=most, characters=most)
         self._redact = functools.partial(redactor.redact_value, bounds=bounds)
         self._store = PayloadStore(settings) if settings.payload == "store" else None
 

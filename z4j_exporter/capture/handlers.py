@@ -280,9 +280,9 @@ def _exception(value: Any) -> str:
 
 
 def _capture_of(sending: Mapping[str, Any]) -> Capture | None:
-    amqp = sending.get("amqp")
-    if amqp is not None:
-        return captures.get(id(amqp.app))
+    owner = sending.get("amqp") or sending.get("default_evd")
+    if owner is not None:
+        return captures.get(id(owner.app))
     # Not Celery's usual way to send: it can only be told where there is one application.
     return next(iter(captures.values())) if len(captures) == 1 else None
 
@@ -298,8 +298,14 @@ def _serializer(sending: Mapping[str, Any], app: Any, name: Any) -> str:
 def _embed(embed: Mapping[str, Any], taken: snapshot.Body) -> Any:
     if taken.content_type in _READABLE:
         return None
-    links = {key: embed.get(key) for key in ("callbacks", "errbacks", "chain", "chord")}
-    return snapshot.plain(links) if any(links.values()) else {}
+    links: dict[str, Any] = {}
+    for key in ("callbacks", "errbacks", "chain", "chord"):
+        if embed.get(key):
+            copy = snapshot.Copy()
+            links[key] = copy.of(embed[key])
+            if copy.cut:
+                links[key] = snapshot.CUT
+    return links
 
 
 #: Content types whose body is read again later (see bodies.py).

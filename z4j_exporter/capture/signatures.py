@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from z4j_exporter.capture.snapshot import CUT
+
 #: Deeper canvases are cut there.
 _DEEPEST = 24
 #: What tells a signature's form; args, kwargs and options tell what it does.
@@ -50,9 +52,9 @@ def links(embed: Mapping[str, Any], *, whole: bool, limit: int) -> dict[str, Any
         if not value:
             continue
         name = "chord_body" if key == "chord" else key
-        if not whole:
+        if not whole and value != CUT:
             value = _each(value, _DEEPEST)
-        if _fits(value, limit):
+        if value != CUT and _fits(value, limit):
             fields[name] = value
         else:
             omitted.append(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,8 +10,10 @@ from kombu import serialization
 
 #: How many values a plain copy holds, and how deep it goes; the rest is left out.
 _MOST_VALUES = 5_000
-_DEEPEST = 16
+_DEEPEST = 64
 _LONGEST_TEXT = 10_000
+#: Stands for what is left out.
+CUT = "…"
 
 #: kombu ships no types.
 _dumps: Any = serialization.dumps
@@ -76,30 +79,53 @@ def plain(value: Any) -> Any:
 
     An object becomes the name of its class: its repr could be long, slow, or hold a secret.
     """
-    return _plain(value, _DEEPEST, [_MOST_VALUES])
+    return Copy().of(value, _DEEPEST)
 
 
-def _plain(value: Any, depth: int, left: list[int]) -> Any:
-    left[0] -= 1
-    if isinstance(value, str):
+class Copy:
+    """One plain copy, which knows whether it is whole."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_VALUES
+        self.cut = False
+
+    def of(self, value: Any, depth: int = _DEEPEST) -> Any:
+        """Copy a value, at most `depth` levels of it."""
+        self._left -= 1
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int | float):
+            return _number(value)
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, bytes | bytearray | memoryview):
+            return self._text(as_text(bytes(value[: _LONGEST_TEXT + 1])))
+        if not isinstance(value, Mapping | list | tuple | set | frozenset):
+            return _known(value)
+        if depth == 0 or self._left < len(value):
+            self.cut = True
+            return CUT
+        if isinstance(value, Mapping):
+            return {_key(k): self.of(v, depth - 1) for k, v in list(value.items())}
+        return [self.of(v, depth - 1) for v in list(value)]
+
+    def _text(self, value: str) -> str:
+        if len(value) > _LONGEST_TEXT:
+            self.cut = True
         return str(value[:_LONGEST_TEXT])
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if depth == 0 or left[0] <= 0:
-        return "…"
-    if isinstance(value, Mapping):
-        return {_key(k): _plain(v, depth - 1, left) for k, v in list(value.items()) if left[0] > 0}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(v, depth - 1, left) for v in list(value) if left[0] > 0]
-    if isinstance(value, bytes | bytearray | memoryview):
-        return as_text(bytes(value)[:_LONGEST_TEXT])
-    return _known(value)
+
+
+def _number(value: float) -> float | str:
+    """Keep what JSON can carry: neither NaN nor thousands of digits."""
+    if isinstance(value, int):
+        return int(value) if -(2**63) <= value < 2**64 else "<int>"
+    return float(value) if math.isfinite(value) else str(float(value))
 
 
 def _key(key: Any) -> str:
     if isinstance(key, bytes):
         return as_text(key)
-    return str(key) if isinstance(key, _ATOMS) else type(key).__name__
+    return str(key)[:_LONGEST_TEXT] if isinstance(key, _ATOMS) else type(key).__name__
 
 
 def _known(value: Any) -> str:
