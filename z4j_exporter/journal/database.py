@@ -13,8 +13,7 @@ from z4j_exporter.journal.intake import Record
 from z4j_exporter.journal.notes import envelope_of, pack
 from z4j_exporter.track.group_membership import Member, membership
 
-#: What became of a record: written as a task's first, in place of an earlier message of its task,
-#: not written because a later message is there; or a member without a payload.
+#: See model.RECORD_OUTCOMES.
 Outcome = Literal["stored", "replaced", "outdated", "member"]
 #: Seconds by which the clocks of two publishers of one task's messages may differ.
 _CLOCK_SKEW_SECONDS = 60.0

@@ -133,7 +133,7 @@ class Journal(JournalReader):
             left = len(self._batch) + len(self._intake.take(_QUEUE_RECORDS, _QUEUE_BYTES))
             if left:
                 self._intake.drop(self._intake.trouble or "stopping", left)
-            self._close()
+            self.close()
 
     def step(self) -> bool:
         """Write what waits, one batch; delete what is too old. Returns whether that went well."""
@@ -203,7 +203,8 @@ class Journal(JournalReader):
             else:
                 logger.error("it was set aside as %s; a new one is begun", aside)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the file; the thread does it by itself at its end."""
         self._close_database()
         self._owner.release()
 

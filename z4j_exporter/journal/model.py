@@ -7,6 +7,16 @@ from typing import Any
 from z4j_exporter.errors import ExporterError
 from z4j_exporter.events.captured import Envelope
 
+#: What can become of a record: written as its task's first, in place of an earlier message of its
+#: task, not written because a later one is there; written as a member of a group alone.
+RECORD_OUTCOMES = ("stored", "replaced", "outdated", "member")
+#: Why a record is not written: no room in the queue, which stands still with most others; too
+#: large for the journal; a value that SQLite does not take; the program ended.
+DROP_REASONS = (
+    "queue_full", "too_large", "unstorable", "stopping",
+    "locked", "disk_full", "read_only", "io_error", "damaged", "refused", "error",
+)  # fmt: skip
+
 
 class JournalError(ExporterError):
     """The journal's file cannot be used, or cannot be read now."""

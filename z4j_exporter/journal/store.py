@@ -121,8 +121,11 @@ def make_payload_store(settings: Settings) -> PayloadStore | None:
                 hint="It is the capture hook's store_url.",
             )
         return None
-    scheme = settings.capture_store_url.partition("://")[0].lower()
-    if scheme not in ("redis", "rediss", "redis+socket"):
+    scheme, _, rest = settings.capture_store_url.partition("://")
+    if scheme == "unix":  # as redis-py has it, and with it the hook
+        rest = rest.replace("?db=", "?virtual_host=")
+        return PayloadStore(f"redis+socket://{rest}", settings.capture_store_key)
+    if scheme.lower() not in ("redis", "rediss", "redis+socket"):
         raise ConfigError(
             f"--capture-store-url begins with {scheme[:20]!r}, which is no Redis",
             hint="The capture hook stores payloads in Redis: redis:// or rediss://.",
