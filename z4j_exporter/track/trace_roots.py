@@ -3,7 +3,8 @@
 Celery makes each member of a top-level group its own root, and a chord's body a child of the
 member that ended last: without the hook one call falls into as many traces as it has members.
 Here the outermost group stands for the root of all of them, and so one trace holds the whole.
-An application that is traced itself told its trace in the message: then that one is continued.
+An application that is traced itself told its trace in the message: then that one is continued,
+if it is sampled.
 """
 
 import re
@@ -36,8 +37,9 @@ class TraceParent(Struct, frozen=True, gc=False):
 class TraceOverride(Struct, frozen=True, gc=False):
     """Where a task's spans belong.
 
-    ``root`` takes the place of its root_id. With ``parent`` the trace is that one's instead; it is
-    also the parent of the task's own span, if ``adopt`` says that the task is the root.
+    ``root`` takes the place of its root_id. With ``parent``, which is sampled, the trace is that
+    one's instead; it is also the parent of the task's own span, if ``adopt`` says that the task is
+    the root.
     """
 
     root: str
@@ -73,7 +75,8 @@ class TraceRoots:
             and note.uuid not in self._parents
         ):
             parent = parse_traceparent(note.traceparent)
-            if parent is not None:
+            # Of a trace that is not sampled no span is kept: ours would hang under nothing.
+            if parent is not None and parent.sampled:
                 _keep(self._parents, note.uuid, parent, self._max_roots)
 
     def override(self, uuid: str, root_id: str | None) -> TraceOverride | None:
