@@ -179,10 +179,9 @@ class Database:
     # -- bounds --------------------------------------------------------------------------------
 
     def expire(self) -> bool:
-        """Delete a slice of what is too old; returns whether there may be more."""
+        """Delete a slice of what is too old, shrink the file; return whether there may be more."""
         deleted = self._delete(self._wall() - self._bounds.max_age)
-        self._give_back()
-        return deleted
+        return self._give_back() or deleted
 
     def _make_room(self, needed: int) -> None:
         cap = self._bounds.max_bytes - self._bounds.reserve
@@ -226,16 +225,19 @@ class Database:
         (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
         return int(free)
 
-    def _give_back(self) -> None:
-        """Shrink the file where much of it is free, or where it is beyond its bound."""
+    def _give_back(self) -> bool:
+        """Shrink the file by a slice where much is free, or it is too large; return whether."""
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         free = self._free_pages()
         cap = (self._bounds.max_bytes - self._bounds.reserve) // self._page_size
         surplus = max(pages - cap, free - max(pages // 10, 64))
-        if min(surplus, free) > 0:
-            count = min(surplus, free, _VACUUM_PAGES)
-            self._connection.execute(f"PRAGMA incremental_vacuum({count})").fetchall()
-            self._bound_wal()
+        count = min(surplus, free, _VACUUM_PAGES)
+        if count <= 0:
+            return False
+        # ``execute`` would step once and stop: this pragma gives back a page with each step.
+        self._connection.executescript(f"PRAGMA incremental_vacuum({count})")
+        self._bound_wal()
+        return True
 
     def _bound_wal(self) -> None:
         """Empty the WAL where it has grown: by itself it is only overwritten."""

@@ -68,6 +68,8 @@ class Journal(JournalReader):
         self._checked = False
         self._pause = _PAUSE_SECONDS
         self._expire_at = 0.0
+        #: Whether more is too old than was deleted yet.
+        self._expiring = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._refuse_early()
 
@@ -121,7 +123,7 @@ class Journal(JournalReader):
     def _run(self) -> None:
         try:
             while not self._intake.closed:
-                if not self._batch and not len(self._intake):
+                if not self._batch and not len(self._intake) and not self._expiring:
                     self._intake.wait(_EXPIRE_SECONDS)
                     self._intake.pause(_GATHER_SECONDS)
                 if not self.step():
@@ -144,9 +146,8 @@ class Journal(JournalReader):
             if self._batch:
                 database.write(self._batch)
                 self._batch = []
-            if self._monotonic() >= self._expire_at and not database.expire():
-                files.forget_damaged(self._path, self._wall() - self._bounds.max_age)
-                self._expire_at = self._monotonic() + _EXPIRE_SECONDS
+            if self._expiring or self._monotonic() >= self._expire_at:
+                self._expire(database)
         except (sqlite3.Error, OSError, JournalError) as error:
             self._fail(error)
             return False
@@ -160,6 +161,12 @@ class Journal(JournalReader):
         self._count(database)
         self._recover()
         return True
+
+    def _expire(self, database: Database) -> None:
+        self._expiring = database.expire()
+        if not self._expiring:
+            files.forget_damaged(self._path, self._wall() - self._bounds.max_age)
+            self._expire_at = self._monotonic() + _EXPIRE_SECONDS
 
     def _opened(self) -> Database:
         if self._database is None:
