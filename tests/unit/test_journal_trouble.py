@@ -134,7 +134,7 @@ def test_only_the_owner_may_read_any_of_its_files(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "journal.db").stat().st_mode) == 0o600
 
 
-# -- trouble that may pass --------------------------------------------------------------------------
+# -- trouble that may pass -------------------------------------------------------------------------
 
 
 def test_a_second_journal_waits_until_the_first_is_gone(
@@ -258,7 +258,7 @@ def test_a_journal_that_was_taken_away_is_told(tmp_path: Path) -> None:
     journal.close()
 
 
-# -- the thread -------------------------------------------------------------------------------------
+# -- the thread ------------------------------------------------------------------------------------
 
 
 def test_stopping_writes_what_waits(tmp_path: Path) -> None:
