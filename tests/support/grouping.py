@@ -1,6 +1,7 @@
 """Plays notes of the capture hook and events of tasks to the trackers of tasks and groups."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -49,11 +50,21 @@ def life(uuid: str, at: float = 0.0, outcome: str = "succeeded", name: str = "ad
     ]
 
 
+class Taking:
+    """Takes notes, and needs no time."""
+
+    def __init__(self, captured: Callable[[Captured, Event, float], object]) -> None:
+        self.captured = captured
+
+    def tick(self, now: float) -> None:
+        """Let time pass: nothing waits here."""
+
+
 class GroupStage(Stage):
     """A cluster with a tracker of groups beside it, and everything that one told."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(on_captured=self._captured)
+        super().__init__(notes=Taking(self._captured))
         self.groups_told: list[GroupTransition] = []
         self.groups = GroupTracker(self.groups_told.append, self.cluster.task, **options)
         self.roots = TraceRoots()

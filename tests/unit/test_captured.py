@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.grouping import Taking
 from tests.support.tracking import Stage, event
 from z4j_exporter.events.captured import (
     Captured,
@@ -203,7 +204,7 @@ FIELDS = st.sampled_from(
 @given(st.sampled_from(sorted(CAPTURE_EVENT_TYPES)), st.dictionaries(FIELDS, JSON, max_size=4))
 def test_hostile_contents_are_read_or_refused(kind: str, contents: dict[str, object]) -> None:
     seen: list[Captured] = []
-    stage = Stage(on_captured=lambda each, _event, _now: seen.append(each))
+    stage = Stage(notes=Taking(lambda each, _event, _now: seen.append(each)))
     stage.play(decoded(kind, {**SOUND[kind], **contents}))
     refused = stage.cluster.refused
     assert len(seen) + sum(refused.values()) == 1

@@ -1,7 +1,8 @@
 """The whole tracker: every event goes in here, every transition comes out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from z4j_exporter.config import Settings
 from z4j_exporter.events.captured import Captured, captured
@@ -29,8 +30,15 @@ from z4j_exporter.track.workers import (
 #: The label value for every type that neither Celery nor the capture hook sends.
 OTHER_EVENT_TYPE = "other"
 
-#: Takes a note of the capture hook, its event, and the time of receipt on the tracker's clock.
-OnCaptured = Callable[[Captured, Event, float], None]
+
+class NoteTaker(Protocol):
+    """Takes the notes of capture hooks, and has its time pass with the tracker's."""
+
+    def captured(self, note: Captured, event: Event, now: float) -> None:
+        """Take one note."""
+
+    def tick(self, now: float) -> None:
+        """Let time pass."""
 
 
 class Cluster:
@@ -38,7 +46,7 @@ class Cluster:
 
     Deterministic: the same events with the same times give the same transitions. Not safe for
     use by several threads: the applier owns it. ``observer`` follows attempts, for spans;
-    ``on_captured`` takes the notes of the capture hook, which are not read without it.
+    ``notes`` takes the notes of the capture hook, which are not read without it.
     """
 
     def __init__(
@@ -51,7 +59,7 @@ class Cluster:
         worker_forget_seconds: float = DEFAULT_WORKER_FORGET_SECONDS,
         max_workers: int = DEFAULT_MAX_WORKERS,
         observer: Observer | None = None,
-        on_captured: OnCaptured | None = None,
+        notes: NoteTaker | None = None,
     ) -> None:
         self.tasks = TaskTracker(
             emit, max_tasks=max_tasks, give_up_seconds=give_up_seconds, observer=observer
@@ -65,7 +73,7 @@ class Cluster:
             forget_seconds=worker_forget_seconds,
             max_workers=max_workers,
         )
-        self._on_captured = on_captured
+        self._notes = notes
         #: Notes of the capture hook that could not be read, by reason (events/refusal.py).
         self.refused: Counter[str] = Counter()
         #: Events applied, by type; a custom type counts under OTHER_EVENT_TYPE, the capture
@@ -97,7 +105,7 @@ class Cluster:
 
     def _apply_captured(self, event: Event, now: float) -> None:
         """Hand a note of the capture hook on, or count why not."""
-        if self._on_captured is None:
+        if self._notes is None:
             self.events[event.type] += 1
             return
         try:
@@ -106,13 +114,15 @@ class Cluster:
             self.refused[refusal.reason] += 1
             return
         self.events[event.type] += 1
-        self._on_captured(note, event, now)
+        self._notes.captured(note, event, now)
 
     def tick(self, now: float, *, connected: bool = True) -> None:
         """Let time pass. Workers are judged only while their heartbeats could be heard."""
         self.tasks.tick(now)
         if connected:
             self.workers.tick(now)
+        if self._notes is not None:
+            self._notes.tick(now)
         if self._observer is not None:
             self._observer.tick(now)
 
@@ -150,7 +160,7 @@ def make_cluster(
     settings: Settings,
     emit: Emit,
     observer: Observer | None = None,
-    on_captured: OnCaptured | None = None,
+    notes: NoteTaker | None = None,
 ) -> Cluster:
     """Return the tracker that the settings ask for."""
     return Cluster(
@@ -160,5 +170,5 @@ def make_cluster(
         worker_timeout_seconds=settings.worker_timeout,
         worker_forget_seconds=settings.purge_offline_worker_metrics,
         observer=observer,
-        on_captured=on_captured,
+        notes=notes,
     )
