@@ -22,10 +22,10 @@ _APP = """
 from celery import Celery
 app = Celery("x", broker={broker!r}, backend={backend!r}, set_as_current=False)
 app.conf.update(result_backend_transport_options={options!r}, worker_hijack_root_logger=False)
-@app.task(name="add")
+@app.task(name="add", shared=False)
 def add(x, y):
     return x + y
-@app.task(name="broken")
+@app.task(name="broken", shared=False)
 def broken():
     raise ValueError("no")
 """

@@ -118,6 +118,18 @@ def test_a_backend_that_fails_is_told_once(caplog: pytest.LogCaptureFixture) -> 
     assert told == [("a", "g", None)]
 
 
+def test_a_taker_that_fails_does_not_end_it() -> None:
+    def learned(*_: object) -> None:
+        raise RuntimeError("it is stopping")
+
+    made = BackendLookup(Backend(a=meta(group_id="g")), learned, rate=200)
+    made.look_up("a")
+    assert not made.round()
+    assert made.counts()["failed"] == 1
+    made.look_up("b")
+    assert made.round()
+
+
 def test_the_thread_asks_and_stops_at_once() -> None:
     backend = Backend(a=meta(group_id="g"))
     told: Told = []

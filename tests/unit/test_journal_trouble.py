@@ -238,6 +238,25 @@ def test_a_damaged_journal_is_set_aside(
     journal.close()
 
 
+def test_a_damaged_journal_of_another_process_is_left_to_it(tmp_path: Path) -> None:
+    first = write(open_journal(tmp_path), [envelope("u1")])
+    assert first._database is not None
+    first._database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    _scribble(tmp_path / "journal.db")
+    second = open_journal(tmp_path)
+    record(second, "u2")
+    assert not second.step()
+    assert second.stats().trouble == "locked"
+    assert not (tmp_path / "journal.db.damaged").exists()
+    first.close()
+    second.step()
+    while second.stats().waiting:
+        second.step()
+    assert (tmp_path / "journal.db.damaged").exists()
+    assert second.payload("u2") is not None
+    second.close()
+
+
 def _scribble(path: Path) -> None:
     """Spoil all pages but the first, which says what the file is."""
     with path.open("r+b") as file:

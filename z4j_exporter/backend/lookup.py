@@ -109,6 +109,7 @@ class BackendLookup:
             return True
         try:
             found = self._reader.read(uuids, self._monotonic() + _DEADLINE_SECONDS)
+            outcomes = Counter(self._tell(uuid, found) for uuid in uuids)
         except ExporterError as error:
             return self._failed(error.message, len(uuids))
         except Exception as error:
@@ -116,7 +117,6 @@ class BackendLookup:
                 logger.exception("the lookup in the result backend failed (this is a bug)")
             return self._failed(f"unforeseen: {type(error).__name__}", len(uuids))
         self._succeeded()
-        outcomes = Counter(self._tell(uuid, found) for uuid in uuids)
         with self._changed:
             self._counts.update(outcomes)
         return True

@@ -112,6 +112,11 @@ class Ownership:
         self._path = path.with_name(path.name + "-lock")
         self._descriptor: int | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether this process has the journal."""
+        return self._descriptor is not None
+
     def take(self) -> bool:
         """Return whether this process has the journal now. Raises OSError."""
         if self._descriptor is not None:

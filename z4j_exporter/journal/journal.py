@@ -201,7 +201,7 @@ class Journal(JournalReader):
         self._intake.trouble = trouble
         self._entries = None
         self._close_database()
-        if trouble == "damaged":
+        if trouble == "damaged" and self._owner.held:
             self._checked = False
             try:
                 aside = files.set_aside(self._path)
