@@ -41,6 +41,20 @@ RECORDINGS = Path(__file__).parents[1] / "fixtures" / "hooked"
 # -- playing -----------------------------------------------------------------------------------
 
 
+class _Notes:
+    """What the tracer wants to know of the hook's notes."""
+
+    def __init__(self) -> None:
+        self.roots, self.facts = TraceRoots(), HookFacts()
+
+    def captured(self, note: Note, _event: Event, _now: float) -> None:
+        self.roots.learn(note)
+        self.facts.learn(note)
+
+    def tick(self, now: float) -> None:
+        pass
+
+
 def play_hooked(
     arrivals: Sequence[Arrival],
     *,
@@ -53,22 +67,17 @@ def play_hooked(
     chosen = Settings(**{"otlp_endpoint": "http://collector:4318", **settings})
     batches: list[list[Span]] = []
     told: list[Transition] = []
-    roots, facts = TraceRoots(), HookFacts()
-
-    def learn(note: Note, _event: Event, _now: float) -> None:
-        roots.learn(note)
-        facts.learn(note)
-
+    notes = _Notes()
     tracer = make_tracer(
         chosen,
         system=system,
         address=ADDRESS,
         port=PORT,
         emit=batches.append,
-        roots=roots,
-        captured=facts.of,
+        roots=notes.roots,
+        captured=notes.facts.of,
     )
-    cluster = make_cluster(chosen, told.append, tracer, learn)
+    cluster = make_cluster(chosen, told.append, tracer, notes)
     tracer.attach(cluster.task)
     tick = arrivals[0][0] - 1.0 + phase
     for received, event in arrivals:

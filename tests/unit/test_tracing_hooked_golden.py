@@ -102,7 +102,7 @@ def test_exemplars_point_to_spans_where_the_notes_come_first(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_spans_tell_their_group(name: str) -> None:
     arrivals = recorded_hooked(name)
-    expected = {}
+    expected: dict[tuple[object, ...], tuple[object, object]] = {}
     for _, event in arrivals:
         note = captured(event) if event.type == "z4j-envelope" else None
         if isinstance(note, Envelope):

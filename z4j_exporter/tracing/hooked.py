@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import islice
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -27,12 +28,15 @@ class CapturedFacts(Struct, frozen=True, gc=False):
     priority: int | None = None
 
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
 #: Returns the facts of a task's message, by uuid, number of retries and task name.
 FactsOf = Callable[[str, int, str], CapturedFacts | None]
 
 
 class HookFacts:
-    """Facts by message, bounded; the oldest are forgotten first.
+    """Facts by message, bounded; the oldest are forgotten first. Owned by one thread.
 
     A retry may go another way than the first attempt, and what replaces a task has the same uuid
     and number of retries: so a message is found by all three.
@@ -42,10 +46,11 @@ class HookFacts:
         self._max_messages = max_messages
         self._published: dict[tuple[str, int, str], CapturedFacts] = {}
         self._run: dict[tuple[str, int, str], CapturedFacts] = {}
+        self._groups: dict[str, str] = {}
         self._texts: dict[str, str] = {}
 
     def __len__(self) -> int:
-        return len(self._published) + len(self._run)
+        return len(self._published) + len(self._run) + len(self._groups)
 
     def learn(self, note: Captured) -> None:
         """Take a note. What came first of a message holds."""
@@ -59,18 +64,20 @@ class HookFacts:
         )
         table = self._published if isinstance(note, Envelope) else self._run
         key = (note.uuid, note.retries or 0, note.name or "")
-        if facts == _NOTHING or key in table:
-            return
-        if len(table) >= self._max_messages // 2:
-            # A hundredth at once, see TaskTable.
-            for old in list(islice(table, max(1, self._max_messages // 200))):
-                del table[old]
-        table[key] = facts
+        if facts != _NOTHING:
+            _keep(table, key, facts, self._max_messages // 2)
+
+    def learn_group(self, uuid: str, group_id: str) -> None:
+        """Take what the result backend tells of a task without the hook."""
+        _keep(self._groups, uuid, group_id, self._max_messages // 2)
 
     def of(self, uuid: str, retries: int, name: str) -> CapturedFacts | None:
         """Return what is known of a message; what its publisher told goes before its worker's."""
         key = (uuid, retries, name)
         published, run = self._published.get(key), self._run.get(key)
+        if published is None and run is None:
+            group = self._groups.get(uuid)
+            return None if group is None else CapturedFacts(group)
         if published is None or run is None:
             return published or run
         told = zip(astuple(published), astuple(run), strict=True)
@@ -85,3 +92,13 @@ class HookFacts:
 
 
 _NOTHING = CapturedFacts()
+
+
+def _keep(table: dict[Key, Value], key: Key, value: Value, limit: int) -> None:
+    """Add an entry unless there is one, making room: a hundredth at once, see TaskTable."""
+    if key in table:
+        return
+    if len(table) >= limit:
+        for old in list(islice(table, max(1, limit // 100))):
+            del table[old]
+    table[key] = value
