@@ -140,6 +140,13 @@ def test_what_a_task_starts_is_in_the_requests_trace(
     assert [span.parent_id for span in children] == [by_name["process fan_out"].span_id] * 2
 
 
+def test_a_chords_trace_is_found_by_its_result(shop: Captured, since: Since) -> None:
+    adds = [shop.signature("add", n, n) for n in range(2)]
+    result = chord(adds, shop.signature("total"), app=shop.app).apply_async()
+    spans = since.spans(3)
+    assert {span.trace_id.hex() for span in spans} == {result.parent.id.replace("-", "")}
+
+
 def test_a_request_that_is_not_sampled_leaves_no_mark(shop: Captured, since: Since) -> None:
     unsampled = TracerProvider(sampler=ALWAYS_OFF).get_tracer("shop")
     with use_span(unsampled.start_span("GET /orders")):
