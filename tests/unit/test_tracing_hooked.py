@@ -135,6 +135,13 @@ def test_a_revoked_member_is_in_its_groups_trace() -> None:
     assert traces(played) == set(exemplars(played)) == {trace_id(HIGH_GROUP)}
 
 
+def test_a_revocation_that_is_told_again_points_to_the_span_that_was_made() -> None:
+    again = event("task-revoked", 6.0, HIGH)
+    played = told(member(), *life()[:2], event("task-revoked", 0.4, HIGH), again)
+    refs = [s.trace for s in played.told if isinstance(s, TaskTransition) and s.trace]
+    assert [ref.span_id for ref in refs] == [span_id(HIGH, "revoke", 0, 0)] * 2
+
+
 # -- an application's trace --------------------------------------------------------------------
 
 
@@ -148,6 +155,13 @@ def test_tasks_hang_under_the_applications_span() -> None:
         span_id(HIGH, "process", 0, 0),
     ]
     assert set(exemplars(played)) == {bytes.fromhex(TRACE)}
+
+
+def test_only_the_root_hangs_under_the_applications_span() -> None:
+    other = "0ace4c4e-3ea7-4998-a0a1-d3ca4205d495"
+    played = told(envelope(HIGH, traceparent=SAMPLED), *life(other, root_id=HIGH))
+    assert traces(played) == {bytes.fromhex(TRACE)}
+    assert [span.parent_id for span in sends(played)] == [b""]
 
 
 def test_a_group_that_a_traced_application_sends_is_in_its_trace() -> None:
@@ -236,6 +250,15 @@ def test_attempts_that_were_left_out_come_back_into_a_trace_that_is_kept() -> No
     played = arriving(*arrivals, (5.0, note), trace_ratio=0.5, after=6)
     assert len(played.spans) == 4
     assert traces(played) == {bytes.fromhex(TRACE)}
+
+
+def test_what_stays_in_its_own_trace_stays_a_sample_of_it() -> None:
+    first, second = life(end="retried"), life(at=6.0, retries=1)
+    arrivals = [(e.timestamp - T0, e) for e in [*first, *second]]
+    note = envelope(HIGH, traceparent=SAMPLED)
+    played = arriving(*arrivals, (5.0, note), trace_ratio=0.5, after=6)
+    assert len(played.spans) == 4
+    assert {span.trace_state for span in played.spans} == {Ratio(0.5).trace_state(trace_id(HIGH))}
 
 
 # -- what spans tell ---------------------------------------------------------------------------
