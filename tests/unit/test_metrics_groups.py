@@ -16,7 +16,7 @@ from z4j_exporter.metrics import captured as capture_metrics
 from z4j_exporter.metrics.base import LabelRules
 from z4j_exporter.metrics.captured import CaptureMetrics
 from z4j_exporter.metrics.catalogue import CATALOGUE
-from z4j_exporter.metrics.catalogue_groups import CAPTURE_FAMILIES, GROUP_BUCKETS, GROUP_FAMILIES
+from z4j_exporter.metrics.catalogue.groups import CAPTURE_FAMILIES, GROUP_BUCKETS, GROUP_FAMILIES
 from z4j_exporter.metrics.groups import GroupMetrics, make_group_metrics
 from z4j_exporter.metrics.labels import TaskLabel
 from z4j_exporter.metrics.store import FamilySnapshot, HistogramValue, Store

@@ -5,7 +5,7 @@ from itertools import islice
 
 from z4j_exporter.events.captured import Captured, Report
 from z4j_exporter.events.model import MAX_COUNT, Event
-from z4j_exporter.metrics import catalogue_groups as c
+from z4j_exporter.metrics.catalogue import groups as c
 from z4j_exporter.metrics.store import Cells, CounterCell, Family, FamilySnapshot, Store
 
 #: Processes whose last totals are remembered.

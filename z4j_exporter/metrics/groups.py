@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from z4j_exporter.config import Settings
 from z4j_exporter.events.captured import Captured, Envelope
-from z4j_exporter.metrics import catalogue_groups as c
+from z4j_exporter.metrics.catalogue import groups as c
 from z4j_exporter.metrics.base import LabelRules
 from z4j_exporter.metrics.labels import OVERFLOW, TaskLabel, WorkerLabel, clean
 from z4j_exporter.metrics.rows import Rows

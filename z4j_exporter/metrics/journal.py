@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from z4j_exporter.backend.lookup import OUTCOMES as LOOKUP_OUTCOMES
 from z4j_exporter.journal.model import DROP_REASONS, RECORD_OUTCOMES, JournalStats
-from z4j_exporter.metrics import catalogue_journal as c
+from z4j_exporter.metrics.catalogue import journal as c
 from z4j_exporter.metrics.store import Family, FamilySnapshot, label_text
 
 
@@ -13,10 +13,10 @@ class JournalMetrics:
 
     def collect(self, stats: JournalStats) -> list[FamilySnapshot]:
         """Return the families. While the journal cannot be used, its entries are not known."""
-        entries = [] if stats.entries is None else [("", float(stats.entries))]
+        entries: list[tuple[str, float]] = [] if stats.entries is None else [("", stats.entries)]
         return [
             FamilySnapshot(c.JOURNAL_ENTRIES, entries),
-            FamilySnapshot(c.JOURNAL_BYTES, [("", float(stats.size_bytes))]),
+            FamilySnapshot(c.JOURNAL_BYTES, [("", stats.size_bytes)]),
             _counts(c.JOURNAL_RECORDS, RECORD_OUTCOMES, stats.records),
             _counts(c.JOURNAL_DROPPED, DROP_REASONS, stats.dropped),
         ]
@@ -42,5 +42,5 @@ def _counts(family: Family, known: Iterable[str], counts: Mapping[str, int]) -> 
     """Return a counter by one label; what never happened is there at 0."""
     values = {**dict.fromkeys(known, 0), **counts}
     return FamilySnapshot(
-        family, [(label_text(family.labels, (label,)), float(n)) for label, n in values.items()]
+        family, [(label_text(family.labels, (label,)), n) for label, n in values.items()]
     )

@@ -18,18 +18,23 @@ def _group(name: str, kind: str, text: str, *labels: str, **more: object) -> Fam
 
 
 GROUP_STARTED = _group(
-    "group_started_total", "counter", "Groups, and headers of chords, that were published."
+    "group_started_total",
+    "counter",
+    "Groups, and headers of chords, that were published.",
+    counts="group",
 )
 GROUP_FINISHED = _group(
     "group_finished_total",
     "counter",
     "Groups whose members have all ended; failed says that one of them failed.",
     "outcome",
+    counts="group",
 )
 GROUP_MEMBER_FAILURES = _group(
     "group_member_failures_total",
     "counter",
     "Members that failed, told of the outermost group around them.",
+    counts="task",
 )
 GROUP_DURATION = _group(
     "group_duration_seconds",
@@ -39,18 +44,22 @@ GROUP_DURATION = _group(
     unit="seconds",
     buckets=GROUP_BUCKETS,
 )
-GROUPS_IN_PROGRESS = _group("groups_in_progress", "gauge", "Groups that have not finished.")
+GROUPS_IN_PROGRESS = _group(
+    "groups_in_progress", "gauge", "Groups that have not finished.", counts="group"
+)
 GROUP_EVICTIONS = Family(
     "celery_group_evictions_total",
     "counter",
     "Groups forgotten: finished ones, unfinished ones, those too large to follow.",
     ("reason",),
+    counts="group",
 )
 TASK_PUBLISHED = Family(
     "celery_task_published_total",
     "counter",
     "Messages published, retries too, as the capture hook saw it in the application.",
     ("task", "queue", "priority"),
+    counts="message",
 )
 
 GROUP_FAMILIES = (
@@ -59,19 +68,23 @@ GROUP_FAMILIES = (
 )  # fmt: skip
 
 
-def _capture(name: str, text: str, *labels: str) -> Family:
-    return Family(f"celery_exporter_capture_{name}", "counter", text, labels)
+def _capture(name: str, counts: str, text: str, *labels: str) -> Family:
+    return Family(f"celery_exporter_capture_{name}", "counter", text, labels, counts=counts)
 
 
-CAPTURE_CAPTURED = _capture("captured_total", "Notes that capture hooks took, by their reports.")
-CAPTURE_SENT = _capture("sent_total", "Notes that capture hooks sent, by their reports.")
+CAPTURE_CAPTURED = _capture(
+    "captured_total", "note", "Notes that capture hooks took, by their reports."
+)
+CAPTURE_SENT = _capture("sent_total", "note", "Notes that capture hooks sent, by their reports.")
 CAPTURE_DROPPED = _capture(
-    "dropped_total", "Notes that capture hooks did not send, by their reports.", "reason"
+    "dropped_total", "note", "Notes that capture hooks did not send, by their reports.", "reason"
 )
 CAPTURE_WITHHELD = _capture(
-    "withheld_total", "Payloads that capture hooks left out, by their reports.", "reason"
+    "withheld_total", "payload", "Payloads that capture hooks left out, by their reports.", "reason"
 )
-CAPTURE_ERRORS = _capture("errors_total", "Errors inside of capture hooks, by their reports.")
+CAPTURE_ERRORS = _capture(
+    "errors_total", "error", "Errors inside of capture hooks, by their reports."
+)
 
 CAPTURE_FAMILIES = (
     CAPTURE_CAPTURED, CAPTURE_SENT, CAPTURE_DROPPED, CAPTURE_WITHHELD, CAPTURE_ERRORS,

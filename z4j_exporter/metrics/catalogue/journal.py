@@ -3,7 +3,10 @@
 from z4j_exporter.metrics.store import Family
 
 JOURNAL_ENTRIES = Family(
-    "celery_exporter_journal_entries", "gauge", "Tasks whose last message the journal holds."
+    "celery_exporter_journal_entries",
+    "gauge",
+    "Tasks whose last message the journal holds.",
+    counts="task",
 )
 JOURNAL_BYTES = Family(
     "celery_exporter_journal_bytes", "gauge", "Size of the journal's files.", unit="bytes"
@@ -13,12 +16,14 @@ JOURNAL_RECORDS = Family(
     "counter",
     "Records written to the journal, and those that an earlier one made superfluous.",
     ("outcome",),
+    counts="record",
 )
 JOURNAL_DROPPED = Family(
     "celery_exporter_journal_dropped_total",
     "counter",
     "Records that were not written to the journal.",
     ("reason",),
+    counts="record",
 )
 JOURNAL_FAMILIES = (JOURNAL_ENTRIES, JOURNAL_BYTES, JOURNAL_RECORDS, JOURNAL_DROPPED)
 
@@ -27,5 +32,6 @@ BACKEND_LOOKUPS = Family(
     "counter",
     "Tasks looked up in the result backend for their group.",
     ("outcome",),
+    counts="task",
 )
 BACKEND_FAMILIES = (BACKEND_LOOKUPS,)
