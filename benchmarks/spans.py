@@ -58,7 +58,7 @@ def main() -> int:
         protocols = [options.protocol]
     about = facts(os.getloadavg())
     results = [measure(case, options.events, each) for each in protocols for case in CASES]
-    show(results, about, Console(width=max(Console().width, 120)))
+    show(results, about, Console(width=max(Console().width, 140)))
     return 0 if all(kept for _, _, kept in verdicts(results)) else 1
 
 
