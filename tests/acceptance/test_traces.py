@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.support.counted import event_counts, samples
 from tests.support.otlp_decoded import ReceivedSpan
 from tests.support.otlp_receiver import OtlpReceiver, receiving
 from tests.support.process import wait_until
+from tests.support.rotel import rotel
 from tests.support.servers import Exporter, Redis
 from tests.support.stage import Scenario, Stage, staged
 from tests.support.traced import IMPORTED
@@ -255,6 +257,42 @@ def pushed_values(metrics: Any) -> dict[tuple[str, tuple[tuple[str, str], ...]],
         if metric.name.startswith("celery_task_") and metric.type in ("sum", "histogram")
         for point in metric.points
     }
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_third_partys_collector_takes_the_spans(valkey: Redis, protocol: str) -> None:
+    with rotel() as other:
+        endpoint = other.grpc_endpoint if protocol == "grpc" else other.http_endpoint
+        options = ["--otlp-protocol", protocol, "--otlp-compression", "gzip"]
+        # As OpenTelemetry's users know it: by a variable.
+        with (
+            servers.exporter(
+                *("--broker-url", valkey.url),
+                *options,
+                env={"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint},
+            ) as running,
+            staged(valkey.url, ALL) as stage,
+        ):
+            spans = expected(stage)
+            wait_until(lambda: exported(running) == len(spans), 20, other.log)
+            assert dropped(running) == 0
+
+        def told() -> Counter[tuple[str, ...]]:
+            fields = ("Trace ID", "Parent ID", "ID", "Name", "Kind")
+            pattern = r"\s+".join(rf"{field}\s*: ?(\S*(?: \S+)*)" for field in fields)
+            return Counter(re.findall(pattern, other.log()))
+
+        want = Counter(
+            (
+                span.trace_id.hex(),
+                span.parent_id.hex(),
+                span.span_id.hex(),
+                span.name,
+                f"SPAN_KIND_{KINDS[span.kind]}",
+            )
+            for span in spans
+        )
+        wait_until(lambda: told() == want, 10, lambda: f"{told()} != {want}")
 
 
 #: What trace.leak puts into its exception's message.
