@@ -12,6 +12,7 @@ from z4j_exporter.tracing.model import CLIENT, CONSUMER, INTERNAL, PRODUCER, Spa
 from z4j_exporter.tracing.sampling import Keep, Ratio, parse_keep
 from z4j_exporter.tracing.services import Services
 from z4j_exporter.tracing.spans import Builder
+from z4j_exporter.tracing.times import left_open
 from z4j_exporter.track.attempts import Attempt, Notes
 from z4j_exporter.track.table import Task
 from z4j_exporter.track.transitions import TaskTransition, TraceRef
@@ -140,9 +141,14 @@ class Tracer:
             self._bring_back(task)
 
     def _sweep(self, task: Task) -> None:
-        """Take the attempts that were closed without a transition."""
+        """Take the attempts that were closed without a transition, or that nothing closed.
+
+        The latter when their task has ended with a later one: their worker died, most likely.
+        """
         for attempt in task.attempts:
-            if attempt.end in _SILENT_ENDS and ran(attempt):
+            if (attempt.end in _SILENT_ENDS and ran(attempt)) or (
+                task.outcome is not None and left_open(task, attempt)
+            ):
                 notes = notes_of(attempt)
                 if notes.fate == _OPEN:
                     self._enqueue(task, attempt, notes, self._is_kept(task, notes))
@@ -218,6 +224,7 @@ class Tracer:
         notes = notes_of(attempt)
         if task.root_id is None:
             notes.fate = _SETTLED
+            notes.exception = notes.traceback = None
             self.dropped["unknown_root"] += 1
             return
         if not self._is_kept(task, notes):
@@ -233,6 +240,8 @@ class Tracer:
         for span in self._builder.build(task, attempt, trace, trace_state):
             self.made[_OPERATIONS[span.kind]] += 1
             spans.append(span)
+        # The longest texts, in the spans by now: a hundred thousand tasks may be remembered.
+        notes.exception = notes.traceback = None
 
     def _failed(self) -> None:
         self.dropped["error"] += 1
