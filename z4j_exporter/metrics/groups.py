@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from z4j_exporter.config import Settings
 from z4j_exporter.events.captured import Captured, Envelope
-from z4j_exporter.metrics.catalogue import groups as c
 from z4j_exporter.metrics.base import LabelRules
+from z4j_exporter.metrics.catalogue import groups as c
 from z4j_exporter.metrics.labels import OVERFLOW, TaskLabel, WorkerLabel, clean
 from z4j_exporter.metrics.rows import Rows
 from z4j_exporter.metrics.store import (

@@ -13,7 +13,11 @@ from z4j_exporter.tracing.model import CLIENT, CONSUMER, INTERNAL, PRODUCER, Spa
 from z4j_exporter.tracing.sampling import Keep, Ratio, parse_keep
 from z4j_exporter.tracing.services import Services
 from z4j_exporter.tracing.spans import Builder
+<<<<<<< HEAD
 from z4j_exporter.tracing.traces import OPEN, PENDING, SAMPLED_OUT, SETTLED, Traces
+=======
+from z4j_exporter.tracing.times import left_open
+>>>>>>> main
 from z4j_exporter.track.attempts import Attempt, Notes
 from z4j_exporter.track.table import Task
 from z4j_exporter.track.trace_roots import TraceRoots
@@ -143,9 +147,14 @@ class Tracer:
             self._bring_back(task)
 
     def _sweep(self, task: Task) -> None:
-        """Take the attempts that were closed without a transition."""
+        """Take the attempts that were closed without a transition, or that nothing closed.
+
+        The latter when their task has ended with a later one: their worker died, most likely.
+        """
         for attempt in task.attempts:
-            if attempt.end in _SILENT_ENDS and ran(attempt):
+            if (attempt.end in _SILENT_ENDS and ran(attempt)) or (
+                task.outcome is not None and left_open(task, attempt)
+            ):
                 notes = notes_of(attempt)
                 if notes.fate == OPEN:
                     self._enqueue(task, attempt, notes, self._is_kept(task, notes))
@@ -227,7 +236,12 @@ class Tracer:
     def _spans(self, task: Task, attempt: Attempt, spans: list[Span]) -> None:
         notes = notes_of(attempt)
         if task.root_id is None:
+<<<<<<< HEAD
             notes.fate = SETTLED
+=======
+            notes.fate = _SETTLED
+            notes.exception = notes.traceback = None
+>>>>>>> main
             self.dropped["unknown_root"] += 1
             return
         if not self._is_kept(task, notes):
@@ -243,6 +257,8 @@ class Tracer:
         for span in self._builder.build(task, attempt, trace, trace_state):
             self.made[_OPERATIONS[span.kind]] += 1
             spans.append(span)
+        # The longest texts, in the spans by now: a hundred thousand tasks may be remembered.
+        notes.exception = notes.traceback = None
 
     def _fix_trace(self, task: Task, attempt: Attempt, notes: Notes) -> bytes:
         """Return its trace, for good: its task's other attempts will be in the same."""
