@@ -20,21 +20,30 @@ from z4j_exporter.track.trace_roots import TraceRoots
 from z4j_exporter.track.transitions import Emit, TaskTransition, Transition
 
 #: Runs something in the applier's thread, soon.
-Post = Callable[[Callable[[], object]], None]
+Post = Callable[[Callable[[], object]], object]
 
 
 class Capturing:
     """The users of the hook's notes. The applier's thread calls all but ``start`` and ``stop``.
 
-    ``post`` runs what the result backend told in the applier's thread. Raises ConfigError,
+    ``post`` runs what the result backend told in the applier's thread; ``since`` is when this
+    program began to listen (epoch seconds; now). Raises ConfigError,
     FileError and JournalError for settings that cannot work.
     """
 
-    def __init__(self, settings: Settings, store: Store, post: Post) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, post: Post, *, since: float | None = None
+    ) -> None:
         self._post = post
+        #: Whether there is a hook, or a group: without them their families would only be noise.
+        self._any = False
         self._lookup: Callable[[str], Task | None] = lambda _uuid: None
         self._groups_metrics = make_group_metrics(settings, store)
-        self._reports = CaptureMetrics(store, since=time.time()) if self._groups_metrics else None
+        self._reports = (
+            CaptureMetrics(store, since=time.time() if since is None else since)
+            if self._groups_metrics
+            else None
+        )
         #: What the tracer asks: which trace a task is in, and what else is known of it.
         self.roots = TraceRoots()
         self.facts = HookFacts()
@@ -88,6 +97,7 @@ class Capturing:
 
     def captured(self, note: Captured, event: Event, now: float) -> None:
         """Take one note."""
+        self._any = True
         self.groups.captured(note, event, now)
         self.roots.learn(note)
         self.facts.learn(note)
@@ -105,9 +115,9 @@ class Capturing:
     def collect(self, floor: int) -> list[FamilySnapshot]:
         """Return the families of what is there; series born after ``floor`` show as 0."""
         families: list[FamilySnapshot] = []
-        if self._groups_metrics is not None:
+        if self._any and self._groups_metrics is not None:
             families += self._groups_metrics.collect(self.groups, floor)
-        if self._reports is not None:
+        if self._any and self._reports is not None:
             families += self._reports.collect()
         if self.journal is not None:
             families += self._journal_metrics.collect(self.journal.stats())
@@ -121,8 +131,13 @@ class Capturing:
         if self._groups_metrics is not None:
             self._groups_metrics.take(step)
 
+    def _learn(self, uuid: str, group_id: str, parent_id: str | None) -> None:
+        self._any = True
+        self.groups.learn(uuid, group_id, time.monotonic(), parent_id)
+        self.facts.learn_group(uuid, group_id)
+
     def _learned(self, uuid: str, group_id: str, parent_id: str | None) -> None:
         """Take a group that the result backend told of, in the lookup's thread."""
-        self._post(lambda: self.groups.learn(uuid, group_id, time.monotonic(), parent_id))
+        self._post(lambda: self._learn(uuid, group_id, parent_id))
         if self.journal is not None:
             self.journal.learn(uuid, group_id)

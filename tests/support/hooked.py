@@ -90,7 +90,7 @@ def play_hooked(
         cluster.tick(tick)
     cluster.flush()
     assert not cluster.refused
-    return Played(tracer, batches, told)
+    return Played(tracer, cluster, batches, told)
 
 
 def recorded_hooked(name: str) -> list[Arrival]:

@@ -13,11 +13,8 @@ from z4j_exporter.tracing.model import CLIENT, CONSUMER, INTERNAL, PRODUCER, Spa
 from z4j_exporter.tracing.sampling import Keep, Ratio, parse_keep
 from z4j_exporter.tracing.services import Services
 from z4j_exporter.tracing.spans import Builder
-<<<<<<< HEAD
-from z4j_exporter.tracing.traces import OPEN, PENDING, SAMPLED_OUT, SETTLED, Traces
-=======
 from z4j_exporter.tracing.times import left_open
->>>>>>> main
+from z4j_exporter.tracing.traces import OPEN, PENDING, SAMPLED_OUT, SETTLED, Traces
 from z4j_exporter.track.attempts import Attempt, Notes
 from z4j_exporter.track.table import Task
 from z4j_exporter.track.trace_roots import TraceRoots
@@ -236,12 +233,8 @@ class Tracer:
     def _spans(self, task: Task, attempt: Attempt, spans: list[Span]) -> None:
         notes = notes_of(attempt)
         if task.root_id is None:
-<<<<<<< HEAD
             notes.fate = SETTLED
-=======
-            notes.fate = _SETTLED
             notes.exception = notes.traceback = None
->>>>>>> main
             self.dropped["unknown_root"] += 1
             return
         if not self._is_kept(task, notes):
