@@ -148,9 +148,10 @@ class WorkerTracker:
                 return  # it goes before it was known: nothing to tell
             worker = self._add(name, now)
         known = worker.heartbeat_timestamp
-        # Overtaken by a later one; by more than a minute it is a clock that was set back (or was
-        # wrong for one event), which must not make a worker look dead until it has caught up.
-        newer = known is None or not 0 < known - event.timestamp < OVERTAKEN_SECONDS
+        # Overtaken by a later one, or a copy; by more than a minute it is a clock that was set
+        # back (or was wrong for one event), which must not make a worker look dead until it has
+        # caught up.
+        newer = known is None or not 0 <= known - event.timestamp < OVERTAKEN_SECONDS
         worker.skews.append(event.timestamp - wall)
         if not newer:
             return  # overtaken by a later one
