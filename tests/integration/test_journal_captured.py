@@ -111,7 +111,7 @@ def _messages(server: Redis, queue: str) -> list[dict[str, Any]]:
 # -- the store -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["", Fernet.generate_key().decode()])
+@pytest.mark.parametrize("key", ["", Fernet.generate_key().decode()], ids=["plain", "encrypted"])
 def test_a_stored_payload_is_fetched(valkey: Redis, journal: Journal, key: str) -> None:
     options = {"payload": "store", "store_url": valkey.url, "store_key": key}
     with capturing(valkey.url, options=options) as captured:
