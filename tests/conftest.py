@@ -1,14 +1,22 @@
 """Fixtures: the servers that tests share, and their logs beneath a failed test."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.support import servers
 from tests.support.process import LOGS, remove_scratch
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import Rabbit, Vhost
+
+# The gate judges the change before it, with the same examples each time; on a person's machine
+# hypothesis goes on looking for new ones.
+hypothesis.settings.register_profile("gate", derandomize=True, database=None)
+if os.environ.get("CI") == "true":
+    hypothesis.settings.load_profile("gate")
 
 #: How much of a server's log is shown beneath a failed test.
 _LOG_TAIL_CHARACTERS = 4000

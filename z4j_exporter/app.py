@@ -4,10 +4,12 @@ import gc
 import logging
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from z4j_exporter import __version__
 from z4j_exporter.background import Background, worth_telling
+from z4j_exporter.capturing import Capturing
 from z4j_exporter.config import Settings, option_name
 from z4j_exporter.doctor.facts import BrokerFacts
 from z4j_exporter.errors import ExporterError
@@ -66,11 +68,13 @@ class Exporter:
         self.settings = settings
         self.source = open_source(settings)
         self._profile = make_profile(settings)
+        self._capturing = Capturing(settings, self._profile.store, self._post)
         self._telemetry = Telemetry(
             settings,
             system=self.source.system,
             location=self.source.location,
             take=self._take_all,
+            capturing=self._capturing,
         )
         self._registry = Registry(
             self._profile,
@@ -147,6 +151,7 @@ class Exporter:
         self._applier.start()
         self._reader.start()
         self._background.start()
+        self._capturing.start()
         self._telemetry.start()
 
     def stop(self) -> None:
@@ -161,6 +166,7 @@ class Exporter:
         self._applier.join(max(0.1, deadline - time.monotonic() - 2.0))
         if self._applier.is_alive():
             logger.warning("%d bytes of events were not applied", self._buffer.size_bytes)
+        self._capturing.stop(_BACKGROUND_STOP_SECONDS * 2)
         self._telemetry.stop(max(0.5, deadline - time.monotonic() - 1.0))
         self._listener.stop(max(0.5, deadline - time.monotonic()))
         if self._web_config is not None:
@@ -207,9 +213,15 @@ class Exporter:
             for f in worth_telling(self._background.findings)
         ]
 
+    def _post(self, order: Callable[[], object]) -> None:
+        self._applier.post(order)
+
     def _make_cluster(self, emit: Emit) -> Cluster:
         tracer = self._telemetry.tracer
-        cluster = make_cluster(self.settings, emit, tracer)
+        cluster = make_cluster(
+            self.settings, self._capturing.following(emit), tracer, self._capturing
+        )
+        self._capturing.attach(cluster.task)
         if tracer is not None:
             tracer.attach(cluster.task)
         return cluster
@@ -245,6 +257,7 @@ class Exporter:
             scraper,
             queues=self._background.queues,
             fleet=self._background.fleet,
+            more=self._capturing.collect,
         )
 
     def _readings(self) -> OwnReadings:
@@ -262,7 +275,7 @@ class Exporter:
             duplicates=cluster.tasks.duplicates,
             late=cluster.tasks.late,
             events=cluster.events,
-            refused=self._decoder.refused,
+            refused=self._decoder.refused + cluster.refused,
             evictions={**cluster.tasks.table.evictions, "worker": cluster.workers.evictions},
             series_dropped=self._profile.store.dropped,
             sink_errors=self._applier.errors,

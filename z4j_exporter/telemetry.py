@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from urllib.parse import urlsplit
 
+from z4j_exporter.capturing import Capturing
 from z4j_exporter.config import Settings
 from z4j_exporter.metrics.export_durations import ExportDurations
 from z4j_exporter.metrics.exporter import SpanReadings
@@ -24,7 +25,8 @@ class Telemetry:
     """Spans and pushed metrics, as far as the settings ask for them; each part may be absent.
 
     ``location`` and ``system`` are the source's. ``take`` copies all metrics, in the calling
-    thread. Raises ConfigError and FileError that name the option or variable.
+    thread; ``capturing`` knows what capture hooks told. Raises ConfigError and FileError that name
+    the option or variable.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Telemetry:
         system: str,
         location: str,
         take: Take,
+        capturing: Capturing | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         durations = ExportDurations(("traces", "metrics"))
@@ -48,7 +51,13 @@ class Telemetry:
         if self._sender is not None or self._recent is not None:
             address, port = server(location)
             self.tracer = make_tracer(
-                settings, system=system, address=address, port=port, emit=self._emit()
+                settings,
+                system=system,
+                address=address,
+                port=port,
+                emit=self._emit(),
+                roots=capturing.roots if capturing else None,
+                captured=capturing.facts.of if capturing else None,
             )
 
     @property

@@ -35,7 +35,8 @@ def test_scrapes_are_quick_while_the_broker_hangs_and_its_queues_are_absent() ->
                     assert httpx.get(f"{exporter.url}/metrics", timeout=5).status_code == 200
                     took.append(time.perf_counter() - began)
                     time.sleep(0.1)
-                assert statistics.median(took) < 0.05
+                # Far from the second that a look at the queues waits for the broker.
+                assert statistics.median(took) < 0.5
                 wait_until(lambda: value(exporter, "celery_queue_poll_success") == 0, 10)
                 assert value(exporter, "celery_queue_messages", **ready) is None
                 # The time of the last look that worked says how old the knowledge is.

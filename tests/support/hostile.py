@@ -203,6 +203,17 @@ def label_bombs(random_: random.Random, number: int) -> Iterator[Hostile]:
         yield Hostile(wrapped({"type": f"custom{odd}{n}", "timestamp": NOW, "hostname": host}))
 
 
+def odd_notes(random_: random.Random, number: int) -> Iterator[Hostile]:
+    """Notes of a capture hook that no hook writes: other versions, wrong fields, no contents."""
+    kinds = ["z4j-envelope", "z4j-run", "z4j-end", "z4j-report"]
+    contents: list[Any] = [None, 1, "x", [], {}, {"v": 2}, {"v": "1"}, {"v": 1, "uuid": 5}]
+    contents += [{"v": 1, "uuid": "u" * 10_000}, {"v": 1, "uuid": "u", "name": ["x"]}]
+    for n in range(number):
+        content = random_.choice(contents)
+        note = {"type": kinds[n % 4], "hostname": "gen1@h", "timestamp": NOW, "pid": 1}
+        yield Hostile(wrapped(note if content is None else {**note, "z4j": content}))
+
+
 def all_kinds(seed: int, *, bombs: int) -> Iterator[Hostile]:
     """More than 10 000 messages of every kind, and four for each label bomb."""
     random_ = random.Random(seed)
@@ -213,4 +224,5 @@ def all_kinds(seed: int, *, bombs: int) -> Iterator[Hostile]:
     yield from no_envelopes(random_, 1000)
     yield from other_serializers(random_, 1500)
     yield from deep_and_huge(random_, 100)
+    yield from odd_notes(random_, 200)
     yield from label_bombs(random_, bombs)

@@ -12,7 +12,7 @@ from z4j_exporter.events.model import Event
 from z4j_exporter.tracing.model import CONSUMER, PRODUCER, Span
 from z4j_exporter.tracing.tracer import Tracer, make_tracer
 from z4j_exporter.tracing.tree import KIND_NAMES, Row, forest, walk
-from z4j_exporter.track.cluster import make_cluster
+from z4j_exporter.track.cluster import Cluster, make_cluster
 from z4j_exporter.track.transitions import Transition
 
 #: What an event is to the tracker: when it was received (epoch seconds), and itself.
@@ -27,6 +27,7 @@ class Played:
     """What a tracer made of some events."""
 
     tracer: Tracer
+    cluster: Cluster
     #: As they were emitted, batch by batch.
     batches: list[list[Span]] = field(default_factory=list)
     told: list[Transition] = field(default_factory=list)
@@ -70,7 +71,7 @@ def play(
         tick += 1.0
         cluster.tick(tick)
     cluster.flush()
-    return Played(tracer, batches, told)
+    return Played(tracer, cluster, batches, told)
 
 
 def play_recording(name: str, **options: Any) -> Played:

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from benchmarks.spans import Result, row, show, spans_own, verdicts
+from benchmarks.span_cases import Result
+from benchmarks.spans import row, show, spans_own, verdicts
 
 METRICS = Result("metrics", "grpc", 1_000, 0, 0.010, 0.01)
 TRACED = Result("traced", "grpc", 1_000, 500, 0.030, 0.05, 400_000)

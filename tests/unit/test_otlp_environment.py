@@ -1,6 +1,8 @@
 """Where OTLP goes: our settings, the OTEL_* variables, the specification's defaults."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,19 @@ def test_no_endpoint_no_channel() -> None:
     metrics_only = {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://h:1"}
     assert open_channel(OtlpSettings(), "traces", metrics_only) is None
     assert open_channel(OtlpSettings(), "metrics", metrics_only) is not None
+
+
+def test_without_an_endpoint_nothing_heavy_is_loaded() -> None:
+    code = """if True:
+        import sys
+        import z4j_exporter.cli
+        from z4j_exporter.config.otlp import OtlpSettings
+        from z4j_exporter.tracing.export_open import open_span_exporter
+        assert open_span_exporter(OtlpSettings(), {}) is None
+        print(sys.modules.keys() & {"grpc", "google.protobuf", "opentelemetry.sdk.resources"})
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_turned_off() -> None:

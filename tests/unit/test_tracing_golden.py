@@ -91,16 +91,7 @@ def overtaking(arrivals: list[Arrival], seed: int, most: float) -> list[Arrival]
     return sorted(moved, key=lambda arrival: arrival[0])
 
 
-#: The tracker gives the first start to the replacement, if that was seen sent before it.
-OVERTAKEN = [
-    pytest.param(name, marks=pytest.mark.xfail(reason="a start after the replacement's sending"))
-    if name == "replaced"
-    else name
-    for name in ALL
-]
-
-
-@pytest.mark.parametrize("name", OVERTAKEN)
+@pytest.mark.parametrize("name", ALL)
 def test_events_that_overtake_each_other_change_nothing(name: str) -> None:
     arrivals = recorded(name)
     one = in_order(play(arrivals, after=75))

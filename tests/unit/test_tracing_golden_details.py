@@ -133,6 +133,26 @@ def test_an_end_that_nobody_saw_is_told_so() -> None:
         assert "celery.task.state" not in told(span)
 
 
+def test_a_run_that_was_delivered_again_ends_there_unseen() -> None:
+    for name in ("worker_killed_redelivered", "connection_lost"):
+        first, second = sorted(runs(spans(name)), key=lambda span: span.start_ns)
+        assert first.parent_id == second.parent_id
+        assert told(first)["celery.task.end_seen"] is False
+        assert not first.error
+        assert first.end_ns <= second.start_ns
+        assert told(second)["celery.task.state"] == "SUCCESS"
+
+
+def test_texts_of_failures_are_not_kept_with_their_tasks() -> None:
+    # The tracker remembers a hundred thousand tasks, and a traceback may have 16 000 characters.
+    played = play_recording("retry_and_fail")
+    (task,) = played.cluster.tasks.table
+    assert len(task.attempts) == 4
+    for attempt in task.attempts:
+        assert attempt.notes is not None
+        assert (attempt.notes.exception, attempt.notes.traceback) == (None, None)
+
+
 def test_the_wait_is_a_span_on_demand() -> None:
     send, wait, process, *_ = spans("simple", trace_wait_spans=True)
     assert (wait.name, wait.kind, wait.parent_id) == ("wait celery", INTERNAL, send.span_id)

@@ -99,6 +99,14 @@ def test_offline_waits_for_the_last_events_of_its_tasks() -> None:
     assert stage.workers == [("up", W1), ("down", W1)]
 
 
+def test_a_farewell_of_an_idle_worker_says_that_nothing_was_lost() -> None:
+    stage = _beats(Stage(), 4, W1)
+    _begin(stage, "ignored")
+    stage.play([beat(6, kind="offline", active=0)]).wait(20)
+    assert [t.kind for t in stage.tasks][-1] == "unseen"
+    assert not [t for t in stage.tasks if t.kind == "lost"]
+
+
 def test_a_worker_that_loses_its_connection_comes_back() -> None:
     stage = _beats(Stage(), 4, W1)
     _begin(stage, "u1")

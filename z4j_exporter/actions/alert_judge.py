@@ -115,7 +115,7 @@ class Judge:
         """Decide about an alert that fires. Raises JournalUnavailable: nothing was claimed."""
         missed = first_unmatched(rule.matchers, alert.labels)
         if missed is not None:
-            return Judged(rule.name, alert, "unmatched", f"{missed} does not match")
+            return Judged(rule.name, alert, "unmatched", str(missed))
         try:
             request = request_of(rule, alert, for_rule(poster, rule.name))
         except UnfilledError as error:

@@ -1,7 +1,8 @@
 """The API of the actions as an ASGI application: the endpoints behind their door."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request
@@ -12,7 +13,13 @@ from starlette.responses import Response
 from z4j_exporter.actions import openapi, problems
 from z4j_exporter.actions.api_alerts import TakesAlerts, no_rules
 from z4j_exporter.actions.api_door import ALERTS_PATH, Admits, Door, for_alerts
-from z4j_exporter.actions.api_routes import alert_routes, job_routes, read_routes, task_routes
+from z4j_exporter.actions.api_routes import (
+    Call,
+    alert_routes,
+    job_routes,
+    read_routes,
+    task_routes,
+)
 from z4j_exporter.actions.engine import Engine
 from z4j_exporter.actions.model import ActionError
 from z4j_exporter.web.asgi import App, Receive, Scope, Send
@@ -25,8 +32,9 @@ logger = logging.getLogger(__name__)
 #: and brokers for seconds.
 _THREADS: Final = 8
 _WAITING: Final = 32
-#: Alerts have threads of their own: they only write to the journal, and must not wait for people.
-_ALERT_THREADS: Final = 2
+#: Looking and taking alerts have threads of their own: they read and write the journal alone, and
+#: must not wait for workers that do not answer.
+_OWN_THREADS: Final = 2
 
 OPENAPI_PATH: Final = "/v1/openapi.json"
 
@@ -42,34 +50,30 @@ class Api:
         alerts: TakesAlerts = no_rules,
         stats: WebStats | None = None,
     ) -> None:
-        self._workers = Workers(threads=_THREADS, waiting=_WAITING, name="actions")
-        self._alerts = Workers(threads=_ALERT_THREADS, waiting=_WAITING, name="alerts")
+        self._pools = {
+            "acts": Workers(threads=_THREADS, waiting=_WAITING, name="actions"),
+            "looks": Workers(threads=_OWN_THREADS, waiting=_WAITING, name="actions-looks"),
+            "alerts": Workers(threads=_OWN_THREADS, waiting=_WAITING, name="actions-alerts"),
+        }
+        calls = {name: partial(_run, pool) for name, pool in self._pools.items()}
         #: The application without its door, for its routes and its document.
-        self.inner = _inner(engine, alerts, self._call, self._call_alerts)
+        self.inner = _inner(engine, alerts, calls)
         self._door = Door(cast("App", self.inner), admission, engine.stranger)
         if stats is not None:
             stats.known_paths |= {OPENAPI_PATH, ALERTS_PATH, "/v1/bulk-retry"}
 
     def close(self) -> None:
         """Let the threads end."""
-        self._workers.close()
-        self._alerts.close()
+        for pool in self._pools.values():
+            pool.close()
         self._door.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         await self._door(scope, receive, send)
 
-    async def _call(self, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
-        return await _run(self._workers, function, args, more)
 
-    async def _call_alerts(self, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
-        return await _run(self._alerts, function, args, more)
-
-
-async def _run(
-    workers: Workers, function: Callable[..., Any], args: tuple[Any, ...], more: dict[str, Any]
-) -> Any:
+async def _run(workers: Workers, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
     try:
         return await workers.run(lambda: function(*args, **more))
     except BusyError:
@@ -78,14 +82,14 @@ async def _run(
         ) from None
 
 
-def _inner(engine: Engine, alerts: TakesAlerts, call: Any, call_alerts: Any) -> FastAPI:
+def _inner(engine: Engine, alerts: TakesAlerts, calls: Mapping[str, Call]) -> FastAPI:
     app = FastAPI(
         openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, debug=False
     )
-    app.include_router(read_routes(engine, call))
-    app.include_router(task_routes(engine, call))
-    app.include_router(job_routes(engine, call))
-    app.include_router(alert_routes(engine, alerts, call_alerts))
+    app.include_router(read_routes(engine, calls["looks"], calls["acts"]))
+    app.include_router(task_routes(engine, calls["acts"]))
+    app.include_router(job_routes(engine, calls["acts"]))
+    app.include_router(alert_routes(engine, alerts, calls["alerts"]))
 
     @app.get(OPENAPI_PATH, operation_id="openapi", summary="This document", tags=["look"])
     async def document(http: Request) -> dict[str, Any]:

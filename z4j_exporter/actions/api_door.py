@@ -24,6 +24,9 @@ ALERTS_PATH: Final = "/v1/alertmanager"
 BODY_BYTES: Final = 64 * 1024
 ALERTS_BODY_BYTES: Final = 1024 * 1024
 
+#: Bodies up to this size are skipped when they are refused; the connection of others is closed.
+_SKIPPED_BYTES: Final = 8 * 1024 * 1024
+
 _SAFE_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -113,6 +116,18 @@ class _GoneError(Exception):
     """The client left before its request was whole."""
 
 
+class _TooLargeError(ActionError):
+    """A body beyond its limit; ``endless``: what is left of it is not even skipped.
+
+    Skipping lets the client read the answer: a connection that is closed while its client still
+    sends is reset, and the answer lost. The listener's deadline ends what drips.
+    """
+
+    def __init__(self, most: int, *, endless: bool) -> None:
+        super().__init__("body-too-large", 413, f"The body has more than {most} bytes.")
+        self.endless = endless
+
+
 class _Answer:
     """The answer to one request: its headers, and a problem where none was begun."""
 
@@ -137,8 +152,8 @@ class _Answer:
         if self.alerts:
             error = for_alerts(error)
         headers = problems.headers_of(error)
-        if error.status in (400, 408, 413):
-            headers |= _CLOSE  # what is left of its body is not read
+        if isinstance(error, _TooLargeError) and error.endless:
+            headers |= _CLOSE
         await send_body(
             self.send,
             error.status,
@@ -174,7 +189,7 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes:
     most = ALERTS_BODY_BYTES if scope["path"] == ALERTS_PATH else BODY_BYTES
     declared = header(scope, b"content-length")
     if declared is not None and int(declared) > most:  # h11 has refused what is no number
-        raise _too_large(most)
+        raise _TooLargeError(most, endless=int(declared) > _SKIPPED_BYTES)
     has_body = declared not in (None, b"0") or header(scope, b"transfer-encoding") is not None
     if has_body:
         _check_type(scope)
@@ -187,7 +202,7 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes:
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > most:
-            raise _too_large(most)
+            raise _TooLargeError(most, endless=declared is None)
     if body:
         _check_type(scope)
         parse(bytes(body))
@@ -205,10 +220,6 @@ def _check_type(scope: Scope) -> None:
 
 def _unsupported(detail: str) -> ActionError:
     return ActionError("unsupported-media-type", 415, detail)
-
-
-def _too_large(most: int) -> ActionError:
-    return ActionError("body-too-large", 413, f"The body has more than {most} bytes.")
 
 
 def _as_get(scope: Scope) -> Scope:

@@ -29,8 +29,8 @@ _OptionalKey = Annotated[
 ]
 
 
-def read_routes(engine: Engine, call: Call) -> APIRouter:
-    """Return the endpoints that viewers may use."""
+def read_routes(engine: Engine, call: Call, call_slow: Call) -> APIRouter:
+    """Return the endpoints that viewers may use; ``call_slow`` is for what asks workers."""
     router = APIRouter(prefix="/v1", tags=["look"])
 
     @router.get("/tasks/{task_id}", operation_id="task", summary="What is known of a task")
@@ -39,7 +39,8 @@ def read_routes(engine: Engine, call: Call) -> APIRouter:
         task_id: _Id,
         ask: Annotated[bool, Query(description="Ask backend and workers too.")] = False,
     ) -> schemas.TaskView:
-        seen: SeenTask = await call(engine.looks.task, _actor(http), task_id, ask=ask)
+        run = call_slow if ask else call
+        seen: SeenTask = await run(engine.looks.task, _actor(http), task_id, ask=ask)
         return api_views.task_view(seen.facts, seen.retried_as, seen.retry_of, seen.known)
 
     @router.get("/groups/{group_id}", operation_id="group", summary="What is known of a group")

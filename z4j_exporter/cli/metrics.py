@@ -3,8 +3,14 @@
 import click
 
 from z4j_exporter.config import Settings
-from z4j_exporter.metrics.catalogue import EXPORTER_FAMILIES
+from z4j_exporter.metrics.catalogue import (
+    BACKEND_FAMILIES,
+    CAPTURE_FAMILIES,
+    EXPORTER_FAMILIES,
+    JOURNAL_FAMILIES,
+)
 from z4j_exporter.metrics.fleet import make_fleet_metrics
+from z4j_exporter.metrics.groups import make_group_metrics
 from z4j_exporter.metrics.profiles import make_profile
 from z4j_exporter.metrics.queues import make_queue_metrics
 from z4j_exporter.metrics.store import Family, Store
@@ -30,11 +36,16 @@ from z4j_exporter.metrics.store import Family, Store
 def metrics(profile: str, form: str) -> None:
     """List every metric family: its name, type, labels and meaning."""
     settings = Settings.model_validate({"metrics_profile": profile})
+    groups = make_group_metrics(settings, Store())
     families = [
         *make_profile(settings).families(),
         *make_queue_metrics(settings, Store()).families(),
         *make_fleet_metrics(settings).families(),
+        *(groups.families() if groups else ()),
         *EXPORTER_FAMILIES,
+        *(CAPTURE_FAMILIES if groups else ()),
+        *JOURNAL_FAMILIES,
+        *BACKEND_FAMILIES,
     ]
     if form == "markdown":
         click.echo(markdown(families))

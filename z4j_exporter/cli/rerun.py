@@ -5,6 +5,7 @@ The same recording gives the same bytes, whatever the machine and the hour.
 
 from collections.abc import Mapping
 
+from z4j_exporter.capturing import Capturing
 from z4j_exporter.cli.timeline import Timeline
 from z4j_exporter.config import Settings
 from z4j_exporter.events.decode import REFUSAL_REASONS, Decoder
@@ -22,7 +23,11 @@ class Rerun:
     def __init__(self, settings: Settings) -> None:
         self._profile = make_profile(settings)
         self._decoder = Decoder(max_message_bytes=settings.max_message_bytes)
-        self.cluster = make_cluster(settings, self._profile.take)
+        self._capturing = Capturing(settings, self._profile.store, lambda order: order(), since=0.0)
+        self.cluster = make_cluster(
+            settings, self._capturing.following(self._profile.take), notes=self._capturing
+        )
+        self._capturing.attach(self.cluster.task)
         self._timeline = Timeline(self.cluster)
         self._wall = 0.0
 
@@ -49,6 +54,7 @@ class Rerun:
         # Every series is shown as it is: nobody has seen these counters before.
         floor = self._profile.store.serial
         families = self._profile.collect(self.cluster, self._wall, floor)
+        families += self._capturing.collect(floor)
         return render([*families, *self._own()], openmetrics=openmetrics)
 
     def _own(self) -> list[FamilySnapshot]:

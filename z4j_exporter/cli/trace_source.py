@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from z4j_exporter.capturing import Capturing
 from z4j_exporter.cli.say import BadLines, say
 from z4j_exporter.cli.show import printable, state_name
 from z4j_exporter.cli.timeline import Timeline
@@ -10,6 +11,7 @@ from z4j_exporter.config import Settings
 from z4j_exporter.errors import TraceError
 from z4j_exporter.events.decode import Decoder
 from z4j_exporter.events.recording import Recorded
+from z4j_exporter.metrics.store import Store
 from z4j_exporter.sources.recording import BadLine, RecordingReader, not_a_recording
 from z4j_exporter.tracing.memory import RecentSpans, Summary
 from z4j_exporter.tracing.model import Span
@@ -89,9 +91,19 @@ def shown(wanted: str) -> str:
 
 def _play(file: str, settings: Settings, recent: RecentSpans) -> Cluster:
     """Feed a recording through decoder, tracker and tracer."""
-    tracer = make_tracer(settings, system="recording", address="", port=None, emit=recent.take)
-    cluster = make_cluster(settings, lambda _transition: None, tracer)
-    tracer.attach(cluster.tasks.table.get)
+    capturing = Capturing(settings, Store(), lambda order: order())
+    tracer = make_tracer(
+        settings,
+        system="recording",
+        address="",
+        port=None,
+        emit=recent.take,
+        roots=capturing.roots,
+        captured=capturing.facts.of,
+    )
+    cluster = make_cluster(settings, lambda _transition: None, tracer, capturing)
+    tracer.attach(cluster.task)
+    capturing.attach(cluster.task)
     decoder = Decoder(max_message_bytes=settings.max_message_bytes)
     timeline = Timeline(cluster)
     with RecordingReader(file) as reader:

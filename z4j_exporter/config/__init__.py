@@ -13,6 +13,7 @@ import yaml
 from pydantic import ConfigDict, ValidationError
 
 from z4j_exporter.config.actions import ActionSettings
+from z4j_exporter.config.capture import CaptureSettings
 from z4j_exporter.config.core import DEFAULT_LISTEN_ADDRESS, CoreSettings, Profile, Seconds
 from z4j_exporter.config.otlp import OtlpSettings
 from z4j_exporter.errors import ConfigError, FileError
@@ -33,7 +34,7 @@ ENVIRONMENT_PREFIX = "Z4J_EXPORTER_"
 
 
 # Fields are collected from the last base to the first: the core's come first.
-class Settings(ActionSettings, OtlpSettings, CoreSettings):
+class Settings(ActionSettings, CaptureSettings, OtlpSettings, CoreSettings):
     """Settings of the exporter; immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

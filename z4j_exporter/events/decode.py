@@ -16,6 +16,7 @@ from msgspec import DecodeError, Struct, field
 from z4j_exporter.events.content import load
 from z4j_exporter.events.message import Framed, Message
 from z4j_exporter.events.model import (
+    CAPTURE_EVENT_TYPES,
     KNOWN_EVENT_TYPES,
     TASK_EVENT_TYPES,
     WORKER_EVENT_TYPES,
@@ -184,8 +185,12 @@ def event_from_object(item: Any) -> Event:
         present = "type" in item and "timestamp" in item
         raise RefusedError("bad_field" if present else "not_an_event") from None
     hostname = head.hostname if isinstance(head.hostname, str) else ""
+    if head.type in CAPTURE_EVENT_TYPES:
+        return _capture_from_object(head, hostname, item)
     if head.type not in KNOWN_EVENT_TYPES:
         return Event(type=head.type, timestamp=head.timestamp, hostname=hostname[:1024])
+    if "z4j" in item:  # what may stand there only passes as bytes
+        item = {key: value for key, value in item.items() if key != "z4j"}
     try:
         event = msgspec.convert(item, Event)
     except _UNREADABLE:
@@ -195,6 +200,19 @@ def event_from_object(item: Any) -> Event:
     if not event.hostname and event.type in WORKER_EVENT_TYPES:
         raise RefusedError("missing_field")
     return event
+
+
+def _capture_from_object(head: EventHead, hostname: str, item: dict[Any, Any]) -> Event:
+    """Return the hook's event of a plain object, its contents written as JSON again."""
+    pid = item.get("pid")
+    try:
+        return msgspec.convert(
+            {"type": head.type, "timestamp": head.timestamp, "hostname": hostname, "pid": pid}
+            | {"z4j": msgspec.Raw(msgspec.json.encode(item.get("z4j")))},
+            Event,
+        )
+    except (*_UNREADABLE, TypeError, msgspec.MsgspecError):
+        raise RefusedError("bad_capture") from None
 
 
 def _unwrap(message: Message, max_message_bytes: int) -> Framed:

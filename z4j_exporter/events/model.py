@@ -8,7 +8,7 @@ worker events: celery/worker/heartbeat.py. Only ``type`` and ``timestamp`` are c
 
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 #: No real task id comes near this many characters (a UUID has 36).
 MAX_ID_LENGTH = 512
@@ -46,6 +46,10 @@ TASK_EVENT_TYPES = frozenset(
 WORKER_EVENT_TYPES = frozenset({"worker-online", "worker-heartbeat", "worker-offline"})
 #: Every type Celery itself sends; anything else is a custom event (``send_event``).
 KNOWN_EVENT_TYPES = TASK_EVENT_TYPES | WORKER_EVENT_TYPES
+#: What the capture hook sends from within the application; see captured.py.
+CAPTURE_EVENT_TYPES = frozenset({"z4j-envelope", "z4j-run", "z4j-end", "z4j-report"})
+#: Stands for a field that the event does not have.
+NO_RAW = Raw()
 
 
 class Event(Struct, frozen=True, gc=False, kw_only=True):
@@ -83,6 +87,8 @@ class Event(Struct, frozen=True, gc=False, kw_only=True):
     sw_ident: Name | None = None
     sw_ver: Name | None = None
     sw_sys: Name | None = None
+    # the capture hook's events: not parsed before it is asked for (captured.py)
+    z4j: Raw = NO_RAW
 
 
 class EventHead(Struct, frozen=True, gc=False):

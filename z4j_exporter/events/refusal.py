@@ -11,6 +11,8 @@ REFUSAL_REASONS = {
     "not_an_event": "not an object with type and timestamp, or an empty list",
     "bad_field": "a field has the wrong type or is out of range",
     "missing_field": "a task event without uuid, or a worker event without hostname",
+    "bad_capture": "a capture hook's event that is not what its type promises",
+    "capture_version": "a capture hook's event in a version this program does not know",
     "too_many": "more events in one message than Celery ever sends",
 }
 

@@ -41,13 +41,18 @@ class Registry:
         *,
         queues: QueuePoll | None = None,
         fleet: FleetReading | None = None,
+        more: Callable[[int], list[FamilySnapshot]] | None = None,
     ) -> list[FamilySnapshot]:
-        """Copy everything, as this scraper is to see it."""
+        """Copy everything, as this scraper is to see it.
+
+        ``more`` returns further families, for the floor of this scraper (see store.py).
+        """
         floor = self._scrapers.floor(scraper, self.profile.store.serial)
         return [
             *self.profile.collect(cluster, wall, floor),
             *self.queues.collect(queues, cluster, wall),
             *self.fleet.collect(fleet, cluster, wall),
+            *(more(floor) if more is not None else ()),
             *self.own.collect(readings),
         ]
 

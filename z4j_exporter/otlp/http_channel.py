@@ -13,6 +13,7 @@ from typing import Final
 import httpcore
 
 from z4j_exporter import __version__
+from z4j_exporter.http_deadline import Deadline
 from z4j_exporter.otlp.address import authority
 from z4j_exporter.otlp.answers import (
     MAX_ANSWER_BYTES,
@@ -21,7 +22,6 @@ from z4j_exporter.otlp.answers import (
     printable,
     retry_after,
 )
-from z4j_exporter.otlp.deadline import Deadline
 from z4j_exporter.otlp.environment import Target
 from z4j_exporter.otlp.outcome import Failed, Outcome, Refused
 from z4j_exporter.otlp.tls import client_context

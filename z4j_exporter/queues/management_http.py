@@ -6,14 +6,13 @@ the broker's password.
 """
 
 import base64
-import socket
 import ssl
-import time
 from collections.abc import Iterable
 from typing import Any, Final
 
 import httpcore
 
+from z4j_exporter.http_deadline import Deadline
 from z4j_exporter.queues.base import QueuePollError
 from z4j_exporter.queues.management_address import ManagementAddress
 from z4j_exporter.sources.socket_input import printable
@@ -34,7 +33,7 @@ class ManagementHttp:
             (b"Accept", b"application/json"),
             (b"User-Agent", b"z4j-exporter"),
         ]
-        self._deadline = _Deadline()
+        self._deadline = Deadline()
         self._pool = httpcore.ConnectionPool(
             ssl_context=address.tls,
             max_connections=1,
@@ -117,75 +116,3 @@ _FAILURES: Final = (
     OSError,
     ValueError,
 )
-
-
-class _Deadline(httpcore.NetworkBackend):
-    """Makes connections on which no single wait goes beyond one moment."""
-
-    def __init__(self) -> None:
-        self.at = 0.0
-        self._backend = httpcore.SyncBackend()
-
-    def left(self) -> float:
-        left = self.at - time.monotonic()
-        if left <= 0:
-            raise httpcore.ReadTimeout("the deadline is over")
-        return left
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002 - the deadline stands for it
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Try each address of the host, each with its share of the time."""
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
-        failure: Exception = httpcore.ConnectError("the host has no address")
-        for position, (*_, address) in enumerate(found):
-            try:
-                stream = self._backend.connect_tcp(
-                    str(address[0]),
-                    port,
-                    self.left() / (len(found) - position),
-                    local_address,
-                    socket_options,
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-            else:
-                return _Stream(stream, self)
-        raise failure
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection whose waits end at the deadline."""
-
-    def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - as above
-        return self._stream.read(max_bytes, self._deadline.left())
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - as above
-        self._stream.write(buffer, self._deadline.left())
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002 - as above
-    ) -> httpcore.NetworkStream:
-        stream = self._stream.start_tls(ssl_context, server_hostname, self._deadline.left())
-        return _Stream(stream, self._deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)

@@ -42,7 +42,8 @@ def settings_from_app(path: str) -> dict[str, Any]:
     """Return the settings (names of z4j_exporter.config.Settings) that an application has.
 
     Sources: Celery's ``broker_read_url``/``broker_url``, ``broker_transport_options``,
-    ``broker_use_ssl`` and the ``event_*`` settings. Raises AppImportError.
+    ``broker_use_ssl``, the ``event_*`` settings, and ``result_backend`` with its options. Raises
+    AppImportError.
     """
     app = load_app(path)
     try:
@@ -80,6 +81,21 @@ def _settings(conf: Any) -> dict[str, Any]:
     if conf.get("event_queue_durable"):
         settings["event_queue_durable"] = True
         settings["event_queue_exclusive"] = False
+    return settings | _result_backend(conf)
+
+
+def _result_backend(conf: Any) -> dict[str, Any]:
+    backend = conf.result_backend
+    # Without "://" it is the name of a class or a kind, whose server stands elsewhere.
+    if not isinstance(backend, str) or "://" not in backend:
+        return {}
+    settings: dict[str, Any] = {"result_backend_url": backend}
+    options = conf.result_backend_transport_options
+    if options:
+        settings["result_backend_transport_options"] = dict(options)
+    ssl = conf.redis_backend_use_ssl
+    if isinstance(ssl, Mapping) and ssl:
+        settings["result_backend_ssl_options"] = dict(ssl)
     return settings
 
 

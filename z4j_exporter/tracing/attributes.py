@@ -7,6 +7,7 @@ messaging.message.receive.latency (milliseconds) and .retry.count as Sentry read
 
 from datetime import UTC, datetime
 
+from z4j_exporter.tracing.hooked import CapturedFacts
 from z4j_exporter.tracing.ids import Operation
 from z4j_exporter.tracing.model import Attributes
 from z4j_exporter.tracing.text import clean
@@ -29,6 +30,7 @@ class Described:
     """
 
     def __init__(self, system: str, address: str, port: int | None) -> None:
+        self._is_rabbitmq = system == "rabbitmq"
         self._server: Attributes = (("messaging.system", system),)
         if address:
             self._server += (("server.address", clean(address)),)
@@ -45,6 +47,21 @@ class Described:
                 self._known.clear()
             known = self._known[key] = self._describe(operation, clean(name), clean(queue))
         return known
+
+    def captured(self, facts: CapturedFacts) -> Attributes:
+        """Return the attributes of what the capture hook told of a message."""
+        attributes: Attributes = ()
+        if facts.group_id is not None:
+            attributes += (("celery.task.group_id", clean(facts.group_id)),)
+        if facts.group_index is not None:
+            attributes += (("celery.task.group_index", facts.group_index),)
+        if facts.priority is not None:
+            attributes += (("celery.task.priority", facts.priority),)
+        if facts.routing_key is not None and self._is_rabbitmq:
+            # For others it only repeats the queue: kombu imitates it there.
+            key = "messaging.rabbitmq.destination.routing_key"
+            attributes += ((key, clean(facts.routing_key)),)
+        return attributes
 
     def _describe(self, operation: Operation, name: str, queue: str) -> tuple[str, Attributes]:
         subject = queue if operation == "wait" else name

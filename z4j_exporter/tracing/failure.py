@@ -22,7 +22,7 @@ _CALL = re.compile(r"[\w.]{1,400}\((.*)\)\Z", re.DOTALL)
 #: One string and nothing else; the comma is how Python 2 and some classes write a single argument.
 _STRING = re.compile(r"(?:'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"),?\Z", re.DOTALL)
 #: A traceback's last line: ``pkg.Error: message``.
-_LAST_LINE = re.compile(r"[\w.]{1,400}: (.*)\Z", re.DOTALL)
+_LAST_LINE = re.compile(r"([\w.]{1,400}): (.*)\Z", re.DOTALL)
 
 
 def error_type(detail: str) -> str:
@@ -59,13 +59,21 @@ def _message(representation: str, traceback: str | None) -> str:
     inside = match[1].strip()
     if not inside and traceback:
         last = _LAST_LINE.match(traceback.rstrip().rpartition("\n")[2])
-        return last[1] if last else ""
+        return _said(*last.groups()) if last else ""
     if _STRING.match(inside):
         try:
             return str(literal_eval(inside.rstrip(",")))
         except (ValueError, SyntaxError):
             return inside
     return inside
+
+
+def _said(name: str, message: str) -> str:
+    """Return what an exception says beside its class: billiard's say ``TimeLimitExceeded(1,)``."""
+    call = f"{name.rpartition('.')[2]}("
+    if message.startswith(call) and message.endswith(")"):
+        return message[len(call) : -1].rstrip(",")
+    return message
 
 
 def _whole_lines(traceback: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from z4j_exporter.tracing.ids import literal_span, span_id
+from z4j_exporter.tracing.traces import Traces
 from z4j_exporter.track.attempts import Attempt, Notes
 from z4j_exporter.track.table import Task
 
@@ -140,10 +141,11 @@ _NONE = Parent()
 
 
 class Lineage:
-    """Finds parents. ``lookup`` finds a task by its uuid."""
+    """Finds parents. ``lookup`` finds a task by its uuid, ``traces`` its trace."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, traces: Traces) -> None:
         self.lookup = lookup
+        self._traces = traces
 
     def parent(self, task: Task, attempt: Attempt) -> Parent:
         """Return what the task-sent of an attempt hangs under, whether there was one or not."""
@@ -177,7 +179,8 @@ class Lineage:
     def _parent_task(self, task: Task, attempt: Attempt) -> Parent:
         parent_id = task.parent_id
         if parent_id is None or parent_id == task.uuid:
-            return _NONE
+            above = self._traces.span_above(task)
+            return Parent(above) if above else _NONE
         literal = literal_span(parent_id)
         if literal is not None:
             return Parent(literal)

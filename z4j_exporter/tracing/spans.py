@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from z4j_exporter.tracing.attributes import Described, message, waits
+from z4j_exporter.tracing.hooked import FactsOf
 from z4j_exporter.tracing.ids import span_id
 from z4j_exporter.tracing.lineage import Lineage, Parent, fix_place, notes_of, placed, ran, renamed
 from z4j_exporter.tracing.model import (
@@ -46,7 +47,7 @@ class Builder:
     """Builds spans. Owned by one thread.
 
     ``wait_spans`` adds one for the time in the queue; ``retry_error`` marks retried attempts as
-    errors.
+    errors. ``captured`` finds what the capture hook told of a message.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Builder:
         *,
         wait_spans: bool = False,
         retry_error: bool = False,
+        captured: FactsOf | None = None,
     ) -> None:
         self._described = described
         self._services = services
         self._lineage = lineage
         self._wait_spans = wait_spans
         self._retry_error = retry_error
+        self._captured = captured
         #: Starts that were moved, since the clocks of two hosts put a run before its send.
         self.clamped = 0
 
@@ -79,7 +82,7 @@ class Builder:
             trace_state,
             attempt.name or task.name or "unknown",
             attempt.queue or task.queue or "",
-            message(task, attempt, notes.number),
+            self._message(task, attempt, notes.number),
         )
         is_run = ran(attempt)
         end_ns = ended_ns(task, attempt)
@@ -97,6 +100,14 @@ class Builder:
         if attempt.end == "revoked" and not _revoked_elsewhere(task, attempt):
             made.append(self._revoke(story, end_ns))
         return made
+
+    def _message(self, task: Task, attempt: Attempt, retries: int) -> Attributes:
+        attributes = message(task, attempt, retries)
+        if self._captured is not None:
+            facts = self._captured(task.uuid, retries, attempt.name or task.name or "")
+            if facts is not None:
+                attributes += self._described.captured(facts)
+        return attributes
 
     def _hang(self, story: _Story, start_ns: int, made: list[Span]) -> None:
         """Find what the attempt hangs under: its send, else what that would hang under.
@@ -151,7 +162,8 @@ class Builder:
             start_ns=origin.send_ns,
             end_ns=origin.send_ns,
             source=self._services.producer(origin.client or "", origin.client_pid, parent.worker),
-            attributes=common + (story.message if same else message(task, sender, origin.number)),
+            attributes=common
+            + (story.message if same else self._message(task, sender, origin.number)),
             trace_state=story.trace_state,
         )
 

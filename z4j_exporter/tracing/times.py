@@ -21,7 +21,18 @@ def ended_ns(task: Task, attempt: Attempt) -> int:
     if attempt.end == "late":
         # It was closed with its task, whose end is not its own.
         return nanoseconds(attempt.started or attempt.ended or 0.0)
+    if attempt.ended is None and attempt.started is not None:
+        return nanoseconds(_followed_at(task, attempt) or attempt.started)
     return nanoseconds(attempt.ended or attempt.started or 0.0)
+
+
+def left_open(task: Task, attempt: Attempt) -> bool:
+    """Return whether it started, nobody saw it end, and its task came to a worker once more."""
+    return (
+        attempt.started is not None
+        and attempt.ended is None
+        and _followed_at(task, attempt) is not None
+    )
 
 
 def started_ns(attempt: Attempt, end_ns: int) -> int:
@@ -45,3 +56,10 @@ def _replaced_at(task: Task, attempt: Attempt) -> float:
         if other is not attempt and renamed(attempt, other) and other.first_seen() > own
     ]
     return min(later, default=attempt.ended or own)
+
+
+def _followed_at(task: Task, attempt: Attempt) -> float | None:
+    """Return when the first delivery after this one was seen."""
+    own = attempt.started or 0.0
+    later = [other.first_seen() for other in task.attempts if other is not attempt]
+    return min((moment for moment in later if moment > own), default=None)

@@ -6,14 +6,18 @@ from collections.abc import Callable
 
 from z4j_exporter.config import Settings
 from z4j_exporter.tracing.attributes import Described
-from z4j_exporter.tracing.ids import span_id, trace_id
+from z4j_exporter.tracing.hooked import FactsOf
+from z4j_exporter.tracing.ids import Operation, span_id
 from z4j_exporter.tracing.lineage import Lineage, Lookup, doubtful, fix_place, notes_of, place, ran
 from z4j_exporter.tracing.model import CLIENT, CONSUMER, INTERNAL, PRODUCER, Span
 from z4j_exporter.tracing.sampling import Keep, Ratio, parse_keep
 from z4j_exporter.tracing.services import Services
 from z4j_exporter.tracing.spans import Builder
+from z4j_exporter.tracing.times import left_open
+from z4j_exporter.tracing.traces import OPEN, PENDING, SAMPLED_OUT, SETTLED, Traces
 from z4j_exporter.track.attempts import Attempt, Notes
 from z4j_exporter.track.table import Task
+from z4j_exporter.track.trace_roots import TraceRoots
 from z4j_exporter.track.transitions import TaskTransition, TraceRef
 
 logger = logging.getLogger(__name__)
@@ -25,8 +29,6 @@ MAX_PENDING = 50_000
 #: Spans handed out at once, and those of one attempt.
 _BATCH_SPANS = 512
 
-#: How far the tracer is with an attempt (``Notes.fate``).
-_OPEN, _PENDING, _SETTLED, _SAMPLED_OUT = range(4)
 _ENDS = frozenset(
     {"succeeded", "failed", "retried", "rejected", "revoked", "cancelled", "lost", "unseen"}
 )
@@ -55,6 +57,7 @@ class Tracer:
         *,
         ratio: Ratio,
         keep: Keep,
+        traces: Traces,
         max_pending: int = MAX_PENDING,
     ) -> None:
         self._builder = builder
@@ -62,6 +65,7 @@ class Tracer:
         self._emit = emit
         self._ratio = ratio
         self._keep = keep
+        self._traces = traces
         self._max_pending = max_pending
         self._pending: deque[tuple[Task, Attempt]] = deque()
         # Attempts that ever came in and went out; and until which of them may go out when.
@@ -124,12 +128,12 @@ class Tracer:
         notes = notes_of(attempt)
         self._apply_rules(task, notes, step)
         kept = self._is_kept(task, notes)
-        if notes.fate == _OPEN:
+        if notes.fate == OPEN:
             if step.kind == attempt.end:
                 notes.detail = step.detail
             if attempt.ended is not None:
                 self._enqueue(task, attempt, notes, kept)
-        elif notes.fate != _PENDING and not step.repeat:
+        elif notes.fate != PENDING and not step.repeat:
             self.dropped["late"] += 1
         if kept:
             step.trace = self._trace(task, attempt, notes)
@@ -140,33 +144,39 @@ class Tracer:
             self._bring_back(task)
 
     def _sweep(self, task: Task) -> None:
-        """Take the attempts that were closed without a transition."""
+        """Take the attempts that were closed without a transition, or that nothing closed.
+
+        The latter when their task has ended with a later one: their worker died, most likely.
+        """
         for attempt in task.attempts:
-            if attempt.end in _SILENT_ENDS and ran(attempt):
+            if (attempt.end in _SILENT_ENDS and ran(attempt)) or (
+                task.outcome is not None and left_open(task, attempt)
+            ):
                 notes = notes_of(attempt)
-                if notes.fate == _OPEN:
+                if notes.fate == OPEN:
                     self._enqueue(task, attempt, notes, self._is_kept(task, notes))
 
     def _bring_back(self, task: Task) -> None:
         """Take the attempts that were left out before their task was found worth keeping."""
         for attempt in task.attempts:
             notes = notes_of(attempt)
-            if notes.fate == _SAMPLED_OUT:
+            if notes.fate == SAMPLED_OUT:
                 self._enqueue(task, attempt, notes, kept=True)
 
     def _enqueue(self, task: Task, attempt: Attempt, notes: Notes, kept: bool) -> None:
         if task.root_id is not None and doubtful(task, attempt):
-            notes.fate = _SETTLED
+            notes.fate = SETTLED
             self.dropped["joined_late"] += 1
             return
         # Deliveries are counted now, while those before it are remembered.
         if fix_place(task, attempt).ordinal:
             notes.trace = None  # it was made for the first
-        if not kept and task.root_id is not None:
-            notes.fate = _SAMPLED_OUT
+        # Where a note may still move it to another trace, that is decided in the end.
+        if not kept and task.root_id is not None and not self._traces.may_change:
+            notes.fate = SAMPLED_OUT
             self.sampled_out += 1
             return
-        notes.fate = _PENDING
+        notes.fate = PENDING
         self._pending.append((task, attempt))
         self._taken += 1
         if len(self._pending) > self._max_pending:
@@ -178,23 +188,29 @@ class Tracer:
             return False
         if self._ratio.keeps_all:
             return True
-        if notes.chosen is None:
-            notes.chosen = self._ratio.keeps(trace_id(task.root_id))
+        if notes.chosen is None or self._traces.is_told(task):
+            notes.chosen = self._ratio.keeps(self._traces.of(task))
+            if not notes.kept and self._traces.is_joined(task):
+                # The application keeps it: with half of a trace it could do little.
+                notes.kept = True
+                self._bring_back(task)
         if notes.chosen or notes.kept:
             return True
         return len(task.attempts) > 1 and _kept_by_rule(task)
 
     def _trace(self, task: Task, attempt: Attempt, notes: Notes) -> TraceRef | None:
         """Return its own span: of its run, else of its revocation."""
-        if notes.trace is not None:
-            return notes.trace
+        known = notes.trace
+        if known is not None and not self._traces.is_moved(task, known.trace_id):
+            return known
         if task.root_id is None or doubtful(task, attempt):
             return None
         number, ordinal = place(task, attempt)
         if not ran(attempt):
             # Its start may be on the way: this is not for good.
-            return TraceRef(trace_id(task.root_id), span_id(task.uuid, "revoke", number, ordinal))
-        ref = TraceRef(trace_id(task.root_id), span_id(task.uuid, "process", number, ordinal))
+            own = span_id(task.uuid, "revoke", number, ordinal)
+            return TraceRef(self._traces.of(task), own)
+        ref = TraceRef(self._traces.of(task), span_id(task.uuid, "process", number, ordinal))
         if notes.ordinal >= 0 or (ordinal == 0 and attempt.retries is not None):
             notes.trace = ref
         return ref
@@ -217,22 +233,37 @@ class Tracer:
     def _spans(self, task: Task, attempt: Attempt, spans: list[Span]) -> None:
         notes = notes_of(attempt)
         if task.root_id is None:
-            notes.fate = _SETTLED
+            notes.fate = SETTLED
+            notes.exception = notes.traceback = None
             self.dropped["unknown_root"] += 1
             return
         if not self._is_kept(task, notes):
-            notes.fate = _SAMPLED_OUT
+            notes.fate = SAMPLED_OUT
             self.sampled_out += 1
             return
-        trace = notes.trace.trace_id if notes.trace is not None else trace_id(task.root_id)
+        trace = self._fix_trace(task, attempt, notes)
         trace_state = ""
         if notes.chosen and not notes.kept:
             # What a rule keeps is no sample: to count it as 1/ratio would be wrong.
             trace_state = self._ratio.trace_state(trace)
-        notes.fate = _SETTLED
+        notes.fate = SETTLED
         for span in self._builder.build(task, attempt, trace, trace_state):
             self.made[_OPERATIONS[span.kind]] += 1
             spans.append(span)
+        # The longest texts, in the spans by now: a hundred thousand tasks may be remembered.
+        notes.exception = notes.traceback = None
+
+    def _fix_trace(self, task: Task, attempt: Attempt, notes: Notes) -> bytes:
+        """Return its trace, for good: its task's other attempts will be in the same."""
+        known = notes.trace
+        if known is not None and not self._traces.is_moved(task, known.trace_id):
+            return known.trace_id
+        trace = self._traces.of(task)
+        if self._traces.may_change:
+            kind: Operation = "process" if ran(attempt) else "revoke"
+            own = span_id(task.uuid, kind, notes.number, notes.ordinal)
+            notes.trace = TraceRef(trace, own)
+        return trace
 
     def _failed(self) -> None:
         self.dropped["error"] += 1
@@ -245,20 +276,30 @@ def _kept_by_rule(task: Task) -> bool:
 
 
 def make_tracer(
-    settings: Settings, *, system: str, address: str, port: int | None, emit: EmitSpans
+    settings: Settings,
+    *,
+    system: str,
+    address: str,
+    port: int | None,
+    emit: EmitSpans,
+    roots: TraceRoots | None = None,
+    captured: FactsOf | None = None,
 ) -> Tracer:
     """Return the tracer that the settings ask for.
 
-    ``system`` is messaging.system, ``address`` and ``port`` are the broker's. Raises ConfigError
-    for rules that cannot be read.
+    ``system`` is messaging.system, ``address`` and ``port`` are the broker's. ``roots`` and
+    ``captured`` are what the capture hook's notes told (HookFacts.of), where they are read.
+    Raises ConfigError for rules that cannot be read.
     """
-    lineage = Lineage(lambda _uuid: None)
+    traces = Traces(roots)
+    lineage = Lineage(lambda _uuid: None, traces)
     builder = Builder(
         Described(system, address, port),
         Services(settings.trace_service),
         lineage,
         wait_spans=settings.trace_wait_spans,
         retry_error=settings.trace_retry_error,
+        captured=captured,
     )
     return Tracer(
         builder,
@@ -266,4 +307,5 @@ def make_tracer(
         emit,
         ratio=Ratio(settings.trace_ratio),
         keep=parse_keep(settings.trace_keep),
+        traces=traces,
     )

@@ -106,8 +106,8 @@ class Attempt(Struct, gc=False):
 
 
 Attempts = tuple[Attempt, ...]
-#: Finds the attempt that an end from this worker closes.
-Finder = Callable[[Attempts, str], Attempt | None]
+#: Finds the attempt that an end from this worker at this moment closes.
+Finder = Callable[[Attempts, str, float], Attempt | None]
 
 
 def sent_at(attempts: Attempts, timestamp: float) -> bool:
@@ -142,32 +142,71 @@ def ended_at(attempts: Attempts, timestamp: float, end: str) -> bool:
     return False
 
 
-def for_sent(attempts: Attempts, retries: int, name: str | None) -> Attempt | None:
-    """Return the oldest attempt that still lacks this task-sent."""
+def for_sent(
+    attempts: Attempts, retries: int, name: str | None, timestamp: float
+) -> Attempt | None:
+    """Return the oldest attempt that still lacks this task-sent.
+
+    A retry is sent by the attempt before it: an attempt without number that had begun by then is
+    that one.
+    """
     for attempt in attempts:
         if (
             attempt.sent is None
-            and (attempt.retries is None or attempt.retries == retries)
+            and (
+                attempt.retries == retries
+                or (attempt.retries is None and not (retries and _begun(attempt, timestamp)))
+            )
             and (attempt.name is None or name is None or attempt.name == name)
         ):
             return attempt
     return None
 
 
-def for_received(attempts: Attempts, retries: int, name: str | None, worker: str) -> Attempt | None:
+def for_received(
+    attempts: Attempts, retries: int, name: str | None, worker: str, timestamp: float
+) -> Attempt | None:
     """Return the oldest attempt that still lacks this task-received.
 
-    An attempt that another worker already has is another delivery.
+    An attempt that another worker already has is another delivery; so is one without number that
+    had begun before this was received, by the worker's own clock.
     """
     for attempt in attempts:
         if (
             attempt.received is None
-            and (attempt.retries is None or attempt.retries == retries)
+            and (
+                attempt.retries == retries
+                or (attempt.retries is None and not _begun(attempt, timestamp))
+            )
             and (attempt.name is None or name is None or attempt.name == name)
             and (attempt.worker is None or attempt.worker == worker)
         ):
             return attempt
     return None
+
+
+def _begun(attempt: Attempt, timestamp: float) -> bool:
+    """Return whether it had started, or ended, before a moment."""
+    return (attempt.started is not None and attempt.started < timestamp) or (
+        attempt.ended is not None and attempt.ended < timestamp
+    )
+
+
+def _is_to_come(attempt: Attempt, timestamp: float) -> bool:
+    """Return whether it is a retry that was not due yet at a moment."""
+    return (
+        attempt.started is None
+        and attempt.ended is None
+        and bool(attempt.retries)
+        and attempt.eta is not None
+        and attempt.eta > timestamp
+    )
+
+
+def number_before(attempts: Attempts, timestamp: float) -> int | None:
+    """Return the number of the attempt that ran at a moment, by the retry that it sent."""
+    coming = [a.retries for a in attempts if a.retries and _is_to_come(a, timestamp)]
+    return min(coming) - 1 if coming else None
 
 
 def for_started(attempts: Attempts, worker: str, timestamp: float) -> Attempt | None:
@@ -194,15 +233,16 @@ def for_started(attempts: Attempts, worker: str, timestamp: float) -> Attempt | 
     return best
 
 
-def for_retried(attempts: Attempts, worker: str) -> Attempt | None:
+def for_retried(attempts: Attempts, worker: str, timestamp: float) -> Attempt | None:
     """Return the oldest open attempt, best one that runs on this worker.
 
     The oldest, since received and started of attempt k+1 may come before retried of attempt k.
+    Not one that is not due yet: it is the retry, and what sent it was never seen.
     """
     best: Attempt | None = None
     best_rank = -1
     for attempt in attempts:
-        if attempt.ended is not None:
+        if attempt.ended is not None or _is_to_come(attempt, timestamp):
             continue
         rank = (attempt.started is not None) * 2 + (attempt.worker == worker)
         if rank > best_rank:
@@ -210,7 +250,7 @@ def for_retried(attempts: Attempts, worker: str) -> Attempt | None:
     return best
 
 
-def for_end(attempts: Attempts, worker: str) -> Attempt | None:
+def for_end(attempts: Attempts, worker: str, _timestamp: float) -> Attempt | None:
     """Return the newest open attempt, best one that runs on this worker."""
     best: Attempt | None = None
     best_rank = -1

@@ -2,9 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from z4j_exporter.config import Settings
-from z4j_exporter.events.model import KNOWN_EVENT_TYPES, Event
+from z4j_exporter.events.captured import Captured, captured
+from z4j_exporter.events.model import (
+    CAPTURE_EVENT_TYPES,
+    KNOWN_EVENT_TYPES,
+    WORKER_EVENT_TYPES,
+    Event,
+)
+from z4j_exporter.events.refusal import RefusedError
 from z4j_exporter.track.conclusions import DEFAULT_GIVE_UP_SECONDS
 from z4j_exporter.track.observer import Observer
 from z4j_exporter.track.prime import Held
@@ -19,15 +27,26 @@ from z4j_exporter.track.workers import (
     WorkerTracker,
 )
 
-#: The label value for every type that Celery does not send itself.
+#: The label value for every type that neither Celery nor the capture hook sends.
 OTHER_EVENT_TYPE = "other"
+
+
+class NoteTaker(Protocol):
+    """Takes the notes of capture hooks, and has its time pass with the tracker's."""
+
+    def captured(self, note: Captured, event: Event, now: float) -> None:
+        """Take one note."""
+
+    def tick(self, now: float) -> None:
+        """Let time pass."""
 
 
 class Cluster:
     """Tasks and workers of one Celery installation, as its events tell.
 
     Deterministic: the same events with the same times give the same transitions. Not safe for
-    use by several threads: the applier owns it. ``observer`` follows attempts, for spans.
+    use by several threads: the applier owns it. ``observer`` follows attempts, for spans;
+    ``notes`` takes the notes of the capture hook, which are not read without it.
     """
 
     def __init__(
@@ -40,6 +59,7 @@ class Cluster:
         worker_forget_seconds: float = DEFAULT_WORKER_FORGET_SECONDS,
         max_workers: int = DEFAULT_MAX_WORKERS,
         observer: Observer | None = None,
+        notes: NoteTaker | None = None,
     ) -> None:
         self.tasks = TaskTracker(
             emit, max_tasks=max_tasks, give_up_seconds=give_up_seconds, observer=observer
@@ -53,7 +73,11 @@ class Cluster:
             forget_seconds=worker_forget_seconds,
             max_workers=max_workers,
         )
-        #: Events applied, by type; a custom type counts under OTHER_EVENT_TYPE.
+        self._notes = notes
+        #: Notes of the capture hook that could not be read, by reason (events/refusal.py).
+        self.refused: Counter[str] = Counter()
+        #: Events applied, by type; a custom type counts under OTHER_EVENT_TYPE, the capture
+        #: hook's under their own names once they come.
         self.events: Counter[str] = Counter(dict.fromkeys(KNOWN_EVENT_TYPES, 0))
         self.events[OTHER_EVENT_TYPE] = 0
         self._task_handlers = self.tasks.handlers
@@ -71,17 +95,34 @@ class Cluster:
             handler(event, now)
             if kind == "task-started":
                 self.workers.task_started(event, now)
-        elif kind in self.events and kind != OTHER_EVENT_TYPE:
+        elif kind in WORKER_EVENT_TYPES:
             self.events[kind] += 1
             self.workers.apply(event, now, wall)
+        elif kind in CAPTURE_EVENT_TYPES:
+            self._apply_captured(event, now)
         else:
             self.events[OTHER_EVENT_TYPE] += 1
+
+    def _apply_captured(self, event: Event, now: float) -> None:
+        """Hand a note of the capture hook on, or count why not."""
+        if self._notes is None:
+            self.events[event.type] += 1
+            return
+        try:
+            note = captured(event)
+        except RefusedError as refusal:
+            self.refused[refusal.reason] += 1
+            return
+        self.events[event.type] += 1
+        self._notes.captured(note, event, now)
 
     def tick(self, now: float, *, connected: bool = True) -> None:
         """Let time pass. Workers are judged only while their heartbeats could be heard."""
         self.tasks.tick(now)
         if connected:
             self.workers.tick(now)
+        if self._notes is not None:
+            self._notes.tick(now)
         if self._observer is not None:
             self._observer.tick(now)
 
@@ -115,7 +156,12 @@ class Cluster:
         return self.workers.get(name)
 
 
-def make_cluster(settings: Settings, emit: Emit, observer: Observer | None = None) -> Cluster:
+def make_cluster(
+    settings: Settings,
+    emit: Emit,
+    observer: Observer | None = None,
+    notes: NoteTaker | None = None,
+) -> Cluster:
     """Return the tracker that the settings ask for."""
     return Cluster(
         emit,
@@ -124,4 +170,5 @@ def make_cluster(settings: Settings, emit: Emit, observer: Observer | None = Non
         worker_timeout_seconds=settings.worker_timeout,
         worker_forget_seconds=settings.purge_offline_worker_metrics,
         observer=observer,
+        notes=notes,
     )

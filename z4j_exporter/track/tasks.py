@@ -80,7 +80,7 @@ class TaskTracker:
             if match.sent_at(task.attempts, timestamp):
                 self.duplicates += 1
                 return
-            found = match.for_sent(task.attempts, retries, name)
+            found = match.for_sent(task.attempts, retries, name, timestamp)
             attempt = found or self._deliver(task, timestamp, retries, name)
             task.touched = now
             # Being overtaken by received is usual, and no sign of anything.
@@ -121,7 +121,7 @@ class TaskTracker:
             if match.received_at(task.attempts, timestamp):
                 self.duplicates += 1
                 return
-            found = match.for_received(task.attempts, retries, name, worker)
+            found = match.for_received(task.attempts, retries, name, worker, timestamp)
             attempt = found or self._deliver(task, timestamp, retries, name)
             task.touched = now
             self.late += attempt.started is not None or attempt.ended is not None
@@ -278,13 +278,15 @@ class TaskTracker:
             self.duplicates += 1
             return None
         task.touched = now
-        found = find(task.attempts, worker)
+        found = find(task.attempts, worker, timestamp)
         if found is None:
             if task.outcome is not None and kind != "retried":
                 task.extra_ends = (*task.extra_ends[-_MAX_EXTRA_ENDS:], (kind, timestamp))
                 return task, task.attempts[-1], kind == task.outcome
             # Its own sent, received and started are late or lost: they will find it here.
             found = Attempt(name=task.name, queue=task.queue)
+            if kind == "retried":
+                found.retries = match.number_before(task.attempts, timestamp)
             task.attempts = match.append(task.attempts, found)
         found.worker = worker
         found.ended = timestamp

@@ -36,7 +36,9 @@ class Worker:
         "freq",
         "heartbeat_timestamp",
         "idle_since",
+        "idle_timestamp",
         "last_seen",
+        "left_idle",
         "loadavg",
         "missing_before",
         "name",
@@ -73,7 +75,11 @@ class Worker:
         self.heartbeat_timestamp: float | None = None
         self.skews: deque[float] = deque(maxlen=_SKEW_SAMPLES)
         self.idle_since: float | None = None
+        #: Sender's clock, epoch seconds: the first heartbeat that said so.
+        self.idle_timestamp = 0.0
         self.started_since_idle = True
+        #: Its farewell said that it ran nothing.
+        self.left_idle = False
         self.audit: Audit | None = None
         self.missing_before = 0
 
@@ -142,9 +148,10 @@ class WorkerTracker:
                 return  # it goes before it was known: nothing to tell
             worker = self._add(name, now)
         known = worker.heartbeat_timestamp
-        # Overtaken by a later one; by more than a minute it is a clock that was set back (or was
-        # wrong for one event), which must not make a worker look dead until it has caught up.
-        newer = known is None or not 0 < known - event.timestamp < OVERTAKEN_SECONDS
+        # Overtaken by a later one, or a copy; by more than a minute it is a clock that was set
+        # back (or was wrong for one event), which must not make a worker look dead until it has
+        # caught up.
+        newer = known is None or not 0 <= known - event.timestamp < OVERTAKEN_SECONDS
         worker.skews.append(event.timestamp - wall)
         if not newer:
             return  # overtaken by a later one
@@ -157,6 +164,7 @@ class WorkerTracker:
         worker.sw_ver = event.sw_ver or worker.sw_ver
         worker.sw_sys = event.sw_sys or worker.sw_sys
         if event.type == "worker-offline":
+            worker.left_idle = event.active == 0
             self._down(worker, now)
             return
         self._alive(worker, now)
@@ -164,9 +172,10 @@ class WorkerTracker:
             worker.idle_since = None
         elif worker.idle_since is None:
             worker.idle_since = now
+            worker.idle_timestamp = event.timestamp
         elif worker.started_since_idle and now - worker.idle_since >= IDLE_SECONDS:
             worker.started_since_idle = False
-            self._on_idle(name, event.timestamp, now)
+            self._on_idle(name, worker.idle_timestamp, now)
 
     def task_started(self, event: Event, now: float) -> None:
         """Take note of a task-started: a sign of life, and part of the account of events."""
@@ -222,6 +231,7 @@ class WorkerTracker:
             worker.up = True
             worker.down_since = None
             worker.settled = False
+            worker.left_idle = False
             self._emit(WorkerTransition(kind="up", worker=worker.name))
 
     def _down(self, worker: Worker, now: float) -> None:
@@ -234,6 +244,9 @@ class WorkerTracker:
     def _settle(self, worker: Worker, now: float) -> None:
         worker.settled = True
         worker.active = 0
+        if worker.left_idle:
+            # What seems to run there has ended without an event; it was not lost.
+            self._on_idle(worker.name, worker.heartbeat_timestamp or 0.0, now)
         self._on_gone(worker.name, worker.heartbeat_timestamp or 0.0, now)
 
     def _forget(self, worker: Worker) -> None:
