@@ -116,7 +116,7 @@ class Work:
             self._look()
 
     def _run(self) -> None:
-        self._go_on()
+        self.go_on()
         while not self._stopping.is_set():
             try:
                 self.step(_LOOK_SECONDS)
@@ -199,7 +199,7 @@ class Work:
 
     # after a restart
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Do what was claimed and not begun when the last process died, and follow the rest."""
         try:
             for action_id in self._journal.interrupted:
