@@ -20,6 +20,7 @@ _COMMANDS = {
     "metrics": "z4j_exporter.cli.metrics",
     "audit": "z4j_exporter.cli.audit",
     "token": "z4j_exporter.cli.token",
+    "rules": "z4j_exporter.cli.rules",
 }
 
 
