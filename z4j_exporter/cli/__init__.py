@@ -18,6 +18,7 @@ _COMMANDS = {
     "replay": "z4j_exporter.cli.replay",
     "trace": "z4j_exporter.cli.trace",
     "metrics": "z4j_exporter.cli.metrics",
+    "action": "z4j_exporter.cli.action",
     "audit": "z4j_exporter.cli.audit",
     "token": "z4j_exporter.cli.token",
     "rules": "z4j_exporter.cli.rules",
