@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from z4j_exporter import __version__
 from z4j_exporter.background import Background, worth_telling
@@ -14,6 +15,7 @@ from z4j_exporter.config import Settings, option_name
 from z4j_exporter.doctor.facts import BrokerFacts
 from z4j_exporter.errors import ExporterError
 from z4j_exporter.events.decode import Decoder
+from z4j_exporter.metrics.actions import action_snapshots
 from z4j_exporter.metrics.exporter import OwnMetrics, OwnReadings, process_families
 from z4j_exporter.metrics.fleet import make_fleet_metrics
 from z4j_exporter.metrics.profiles import make_profile
@@ -34,12 +36,17 @@ from z4j_exporter.web.pages import Pages, Readiness, create_app
 from z4j_exporter.web.reload import WebConfig
 from z4j_exporter.web.stats import WebStats
 
+if TYPE_CHECKING:
+    from z4j_exporter.acting import Acting
+
 logger = logging.getLogger(__name__)
 
 #: Seconds that stopping may take in all, within what Kubernetes gives (30) by a good margin.
 STOP_SECONDS = 8.0
 #: Seconds that each thread of the background is waited for; one may hang in a broker.
 _BACKGROUND_STOP_SECONDS = 0.5
+#: Seconds for the actions: what is being sent is sent, a job stops before its next task.
+_ACTIONS_STOP_SECONDS = 3.0
 #: Seconds a scrape waits for the applier to answer.
 _ANSWER_SECONDS = 8.0
 #: Seconds that one thread may hold the interpreter while another waits. At Python's 5 ms the
@@ -117,6 +124,7 @@ class Exporter:
             web_config=self._web_config,
             stats=self._stats,
         )
+        self._acting = self._make_actions()
         self._celery_version = _version_of("celery")
         for field in sorted(_CELERY_EXPORTER_ONLY & settings.model_fields_set):
             if settings.metrics_profile != "celery-exporter":
@@ -152,12 +160,17 @@ class Exporter:
         self._reader.start()
         self._background.start()
         self._capturing.start()
+        if self._acting is not None:
+            self._acting.start()
+            logger.info("actions listen on %s", self._acting.url)
         self._telemetry.start()
 
     def stop(self) -> None:
         """Stop in order: not ready, no more reading, apply what was read, send, stop serving."""
         self._stopping = True
         deadline = time.monotonic() + STOP_SECONDS
+        if self._acting is not None:
+            self._acting.stop(_ACTIONS_STOP_SECONDS)
         self._reader.stop()
         # A connection attempt to a broker that hangs may take longer; it is given up.
         self._reader.join(min(1.5, STOP_SECONDS))
@@ -213,6 +226,28 @@ class Exporter:
             for f in worth_telling(self._background.findings)
         ]
 
+    def _make_actions(self) -> "Acting | None":
+        """Return the actions, None where they are off."""
+        if not self.settings.actions:
+            return None
+        # Here, since they load much (FastAPI) that a process without them can do without.
+        from z4j_exporter.acting import Acting
+
+        return Acting(
+            self.settings,
+            ask=self._applier.ask,
+            cluster=lambda: self._applier.cluster,
+            workers=self._live_workers,
+            journal=self._capturing.journal,
+        )
+
+    def _live_workers(self) -> list[str]:
+        """Return the nodenames of the workers that are up."""
+        return self._applier.ask(
+            lambda: [worker.name for worker in self._applier.cluster.workers if worker.up],
+            _ANSWER_SECONDS,
+        )
+
     def _post(self, order: Callable[[], object]) -> None:
         self._applier.post(order)
 
@@ -257,8 +292,12 @@ class Exporter:
             scraper,
             queues=self._background.queues,
             fleet=self._background.fleet,
-            more=self._capturing.collect,
+            more=self._more,
         )
+
+    def _more(self, floor: int) -> list[FamilySnapshot]:
+        actions = action_snapshots(self._acting.readings()) if self._acting is not None else []
+        return self._capturing.collect(floor) + actions
 
     def _readings(self) -> OwnReadings:
         cluster, stats = self._applier.cluster, self._stats

@@ -4,6 +4,7 @@ import click
 
 from z4j_exporter.config import Settings
 from z4j_exporter.metrics.catalogue import (
+    ACTION_FAMILIES,
     BACKEND_FAMILIES,
     CAPTURE_FAMILIES,
     EXPORTER_FAMILIES,
@@ -46,6 +47,7 @@ def metrics(profile: str, form: str) -> None:
         *(CAPTURE_FAMILIES if groups else ()),
         *JOURNAL_FAMILIES,
         *BACKEND_FAMILIES,
+        *ACTION_FAMILIES,
     ]
     if form == "markdown":
         click.echo(markdown(families))

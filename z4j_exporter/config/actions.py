@@ -27,6 +27,11 @@ class ActionSettings(BaseModel):
         DEFAULT_ACTIONS_ADDRESS,
         description="Where to serve the actions: HOST:PORT, :PORT or unix:/path.",
     )
+    actions_insecure_listen: bool = Field(
+        False,
+        description="Serve the actions to other machines without TLS, where a proxy in front has "
+        "it.",
+    )
     actions_token_file: Path | None = Field(
         None,
         description="Tokens and client certificates, their roles and scopes (YAML, mode 0600); "
