@@ -5,7 +5,6 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from z4j_exporter import __version__
@@ -22,6 +21,7 @@ from z4j_exporter.metrics.profiles import make_profile
 from z4j_exporter.metrics.queues import make_queue_metrics
 from z4j_exporter.metrics.registry import Registry, expose
 from z4j_exporter.metrics.store import FamilySnapshot
+from z4j_exporter.own import own_readings
 from z4j_exporter.pipeline.applier import Applier
 from z4j_exporter.pipeline.buffer import Buffer
 from z4j_exporter.pipeline.malloc import give_large_pieces_back
@@ -125,7 +125,6 @@ class Exporter:
             stats=self._stats,
         )
         self._acting = self._make_actions()
-        self._celery_version = _version_of("celery")
         for field in sorted(_CELERY_EXPORTER_ONLY & settings.model_fields_set):
             if settings.metrics_profile != "celery-exporter":
                 logger.warning(
@@ -300,37 +299,13 @@ class Exporter:
         return self._capturing.collect(floor) + actions
 
     def _readings(self) -> OwnReadings:
-        cluster, stats = self._applier.cluster, self._stats
-        return OwnReadings(
-            source=self.source.system,
-            profile=self._profile.name,
-            celery_version=self._celery_version,
-            connected=self._reader.connected,
-            connections=self._reader.connections,
-            gaps=self._reader.gaps,
-            dropped_messages=self._reader.dropped,
-            buffer_bytes=self._buffer.size_bytes,
-            tracked_tasks=len(cluster.tasks.table),
-            duplicates=cluster.tasks.duplicates,
-            late=cluster.tasks.late,
-            events=cluster.events,
-            refused=self._decoder.refused + cluster.refused,
-            evictions={**cluster.tasks.table.evictions, "worker": cluster.workers.evictions},
-            series_dropped=self._profile.store.dropped,
-            sink_errors=self._applier.errors,
-            http_requests=stats.requests_snapshot(),
-            http_auth_failures=stats.auth_failures,
-            http_slow_closed=stats.slow_connections_closed + stats.evicted_connections,
-            web_reloads_ok=stats.reloads_ok,
-            web_reloads_failed=stats.reloads_failed,
-            http_malformed=stats.malformed_requests,
-            tls_handshake_failures=stats.tls_handshake_failures,
+        return own_readings(
+            source=self.source,
+            profile=self._profile,
+            reader=self._reader,
+            buffer=self._buffer,
+            applier=self._applier,
+            decoder=self._decoder,
+            stats=self._stats,
             spans=self._telemetry.readings(),
         )
-
-
-def _version_of(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
