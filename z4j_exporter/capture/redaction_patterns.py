@@ -57,6 +57,8 @@ _TOKENS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("shp", _token("shp", r"[a-z]{2}_[0-9a-fA-F]{16,}+")),  # Shopify
     ("sq0", _token("sq0", r"[a-z]{3}-[\w-]{20,}+")),  # Square
     ("glsa_", _token("glsa_", r"\w{20,}+")),  # Grafana
+    # This exporter's own (z4j_exporter/actions/tokens.py), whole or cut; never its metrics' names.
+    ("z4j_", _token("z4j_", r"[0-9A-Za-z]{16,}+")),
 )
 #: 40 characters of base64 are a secret of AWS only where AWS is spoken of: paths look like it too.
 _AWS_SECRET = re.compile(
