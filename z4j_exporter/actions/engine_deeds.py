@@ -100,8 +100,8 @@ class StopDeed:
     def act(self) -> dict[str, Any]:
         """See Deed."""
         if self._terminate:
-            return asdict(self._performer.terminate(self._task_id))
-        return asdict(self._performer.revoke(self._task_id))
+            return _told(self._performer.terminate(self._task_id))
+        return _told(self._performer.revoke(self._task_id))
 
     @property
     def _task_id(self) -> str:
@@ -119,7 +119,7 @@ class PurgeDeed:
     def look(self) -> dict[str, Any]:
         """See Deed."""
         request = self._planned.request
-        counted = asdict(self._performer.purge_count(self._queue))
+        counted = _told(self._performer.purge_count(self._queue))
         token, expires_at = self._confirmations.give(request.actor.name, self._queue)
         return counted | {"confirm": token, "confirm_expires_at": expires_at}
 
@@ -137,7 +137,7 @@ class PurgeDeed:
 
     def act(self) -> dict[str, Any]:
         """See Deed."""
-        return asdict(self._performer.purge(self._queue))
+        return _told(self._performer.purge(self._queue))
 
     @property
     def _queue(self) -> str:
@@ -157,3 +157,11 @@ def deed_of(
             return PurgeDeed(planned, performer, confirmations)
         case _:
             raise ValueError(f"{planned.request.verb} is not about one target")
+
+
+def _told(receipt: Any) -> dict[str, Any]:
+    """Return a receipt as JSON has it, so that the first answer and a repeated one are equal."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in asdict(receipt).items()
+    }
