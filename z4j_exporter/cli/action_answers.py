@@ -54,6 +54,9 @@ class ActionSaid(msgspec.Struct):
     verb: str
     state: str
     dry_run: bool = False
+    actor: str | None = None
+    requested_at: float | None = None
+    finished_at: float | None = None
     task_id: str | None = None
     group_id: str | None = None
     queue: str | None = None

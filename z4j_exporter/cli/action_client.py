@@ -22,6 +22,7 @@ from z4j_exporter.cli.action_errors import (
     ActionsUnreachableError,
     ActionUnknownError,
 )
+from z4j_exporter.cli.action_hints import hint_for
 from z4j_exporter.cli.action_target import Target
 from z4j_exporter.cli.show import printable
 from z4j_exporter.http_deadline import Deadline
@@ -39,6 +40,9 @@ _MOST_WAIT_SECONDS: Final = 60.0
 #: The request is on its way from here on: what goes wrong later may have happened all the same.
 _SENDING: Final = "http11.send_request_headers.started"
 
+_CERTIFICATE_HINT: Final = (
+    "Where it asks for a certificate that it knows: --client-certificate CERT KEY."
+)
 _WHICH_HINT: Final = "Is it the actions' own address (port 9809), and an exporter with --actions?"
 
 
@@ -172,14 +176,17 @@ class ActionsClient:
                 f"TLS with {self.url} failed: {_tls_words(tls)}", hint=_tls_hint(tls)
             )
         late = isinstance(error, httpcore.TimeoutException)
+        # Some servers end a connection without a certificate so, and say nothing.
+        hint = _CERTIFICATE_HINT if self._address.scheme == "https" and not late else ""
         if in_doubt:
             what = f"did not answer within {self._timeout:g} s" if late else f"went away: {words}"
-            return ActionUnknownError(f"{self.url} {what}: it may have happened")
+            return ActionUnknownError(f"{self.url} {what}: it may have happened", hint=hint)
         if late:
             words = f"nothing within {self._timeout:g} s"
         return ActionsUnreachableError(
             f"no actions API answers at {self.url}: {words}",
-            hint="--url says where it listens. The exporter serves it with --actions alone, by"
+            hint=hint
+            or "--url says where it listens. The exporter serves it with --actions alone, by"
             " default to its own machine.",
         )
 
@@ -216,10 +223,7 @@ def _refusal(
         f"{_cut(mistake.at, 80)}: {_cut(mistake.problem)}"
         for mistake in (problem.errors or [])[:10]
     ]
-    hint = problem.hint or ""
-    if status == 401:
-        hint = "Is the token the one that was made for this exporter? It may be over or revoked."
-    if hint:
+    if hint := hint_for(problem.kind, problem.hint or ""):
         hints.append(_cut(hint))
     if problem.action_id:
         hints.append(f"See: z4j-exporter action show {_cut(problem.action_id, 80)}")
@@ -261,7 +265,7 @@ def _tls_hint(error: ssl.SSLError) -> str:
     if "WRONG_VERSION_NUMBER" in (error.reason or ""):
         return "Does its --url begin with http://?"
     if "CERTIFICATE" in (error.reason or "") or "UNKNOWN_CA" in (error.reason or ""):
-        return "It asks for a client certificate that it knows: --client-certificate CERT KEY."
+        return _CERTIFICATE_HINT
     return ""
 
 

@@ -121,7 +121,11 @@ def _check_size(asked: Asked) -> None:
 
 
 def _check_askable(*, yes: bool) -> None:
-    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not yes and not _at_terminal():
         raise click.UsageError(
             "there is no terminal to ask at: say --yes to do it, or --dry-run to look first."
         )
+
+
+def _at_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()

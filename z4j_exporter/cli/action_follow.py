@@ -27,15 +27,16 @@ from z4j_exporter.cli.action_errors import (
     JobGoesOnError,
 )
 from z4j_exporter.cli.action_text import counts_text, value_text
+from z4j_exporter.config.actions import BULK_LIMIT
 
 #: Seconds between two looks at a job: at first, and at the most.
 _FIRST_SECONDS: Final = 0.25
 _MOST_SECONDS: Final = 2.0
 #: Seconds without an answer after which the job is left alone.
 _PATIENCE_SECONDS: Final = 60.0
-#: Tasks that one answer brings, and answers: a job has 10 000 tasks at most.
+#: Tasks that one answer brings, and all of them.
 _PAGE: Final = 1000
-_MOST_PAGES: Final = 11
+_MOST_ITEMS: Final = BULK_LIMIT
 #: Tasks that are through with.
 _SETTLED: Final = ("sent", "refused", "failed", "unknown")
 
@@ -65,16 +66,17 @@ def follow(
 
 def whole(client: ActionsClient, action_id: str) -> dict[str, Any]:
     """Return an action with all its tasks. Raises ActionCommandError."""
-    found = _look(client, action_id, 0, _PAGE)
-    items = list(found.get("items") or [])
-    page = found
-    for _ in range(_MOST_PAGES):
-        next_offset = page.get("next_offset")
-        if not isinstance(next_offset, int):
+    found: dict[str, Any] = {}
+    items: list[Any] = []
+    offset: int | None = 0
+    while offset is not None and offset < _MOST_ITEMS:
+        page = _look(client, action_id, offset, _PAGE)
+        before, offset = offset, understood(page, ActionSaid).next_offset
+        found = found or page
+        items += page.get("items", ())
+        if offset is not None and offset <= before:
             break
-        page = _look(client, action_id, next_offset, _PAGE)
-        items += page.get("items") or []
-    return {**found, "items": items, "next_offset": page.get("next_offset")}
+    return {**found, "items": items, "next_offset": offset}
 
 
 def raise_for(action: ActionSaid) -> None:

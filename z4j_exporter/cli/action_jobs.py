@@ -12,7 +12,7 @@ from z4j_exporter.cli.action_do import Asked, carry_out, confirmed, path_of, sho
 from z4j_exporter.cli.action_follow import follow, progress_bar, raise_for
 from z4j_exporter.cli.action_ids import read_ids
 from z4j_exporter.cli.action_options import How, acts, asks, filled, sends
-from z4j_exporter.cli.action_text import value_text
+from z4j_exporter.cli.action_text import number_of, value_text
 from z4j_exporter.cli.action_values import a_name, a_past_time
 from z4j_exporter.cli.say import say
 from z4j_exporter.config.actions import BULK_LIMIT
@@ -160,7 +160,7 @@ def finish(client: ActionsClient, document: dict[str, Any], form: str, *, wait: 
     if not wait and action.state not in ENDED:
         show(document, form)
         return
-    say(f"job {action.id}: {action.total} tasks")
+    say(f"job {action.id}: {number_of(action.total, 'task')}")
     with progress_bar("sending again") as on_look:
         document = follow(client, action.id, on_look)
     show(document, form)

@@ -31,13 +31,13 @@ _HEADINGS: Final[dict[str, tuple[str, str]]] = {
         "task {task_id}: its process was sent {signal}",
     ),
     "purge": (
-        "{messages} messages would be removed from queue {queue}",
-        "{messages} messages were removed from queue {queue}",
+        "{messages} would be removed from queue {queue}",
+        "removed from queue {queue}: {messages}",
     ),
-    "bulk-retry": ("{total} tasks would be sent again", "{counts} of {total} tasks"),
+    "bulk-retry": ("{total} would be sent again", "of {total}: {counts}"),
     "retry-group": (
-        "{total} tasks of group {group_id} would be sent again",
-        "{counts} of {total} tasks of group {group_id}",
+        "{total} of group {group_id} would be sent again",
+        "of {total} of group {group_id}: {counts}",
     ),
 }
 
@@ -47,6 +47,8 @@ def action_lines(action: ActionSaid) -> Iterator[str]:
     yield heading(action)
     if not action.dry_run:
         yield f"  action: {value_text(action.id)} ({value_text(action.state)})"
+        asked = {"asked_by": action.actor, "asked_at": action.requested_at}
+        yield from fact_lines(asked | {"ended_at": action.finished_at})
     if action.truncated:
         yield "  more tasks would have fitted: these are the first (see --max)"
     yield from fact_lines({k: v for k, v in action.result.items() if k not in _UNSAID})
@@ -74,9 +76,9 @@ def heading(action: ActionSaid) -> str:
             "group_id": value_text(action.group_id),
             "queue": value_text(action.queue),
             "new": value_text(action.new_task_id),
-            "total": value_text(action.total),
+            "total": number_of(action.total, "task"),
             "counts": counts_text(action.counts or {}),
-            "messages": value_text(action.result.get("messages", "?")),
+            "messages": number_of(action.result.get("messages"), "message"),
             "signal": value_text(action.result.get("signal", "SIGTERM")),
         }
     )
@@ -85,7 +87,13 @@ def heading(action: ActionSaid) -> str:
 def counts_text(counts: Mapping[str, int]) -> str:
     """Return how many tasks of a job are in which state."""
     told = [f"{count} {value_text(state)}" for state, count in list(counts.items())[:_MOST_LISTED]]
-    return ", ".join(told) or "none"
+    return ", ".join(told) or "none was begun"
+
+
+def number_of(count: Any, what: str) -> str:
+    """Return a count with its noun; "?" where none was told."""
+    shown = value_text(count) if isinstance(count, int) else "?"
+    return f"{shown} {what}" if count == 1 else f"{shown} {what}s"
 
 
 def item_line(item: ItemSaid) -> str:
