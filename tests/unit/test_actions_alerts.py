@@ -1,5 +1,6 @@
 """Alerts become actions: once each, within limits, over restarts. A real journal, no broker."""
 
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from z4j_exporter.actions import alert_work
 from z4j_exporter.actions.alert_rules import parse
 from z4j_exporter.actions.alerts import AlertActions
 from z4j_exporter.actions.engine_parts import Outcome, Planned
@@ -433,6 +435,39 @@ def test_what_is_not_done(stages: Any, error: ActionError, decision: str) -> Non
     stage.step()
     assert stage.count(decision) == 1
     assert stage.alerts.waiting == 0
+
+
+def test_a_journal_that_fails_when_its_turn_comes(
+    stages: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_work, "_OUTAGE_SECONDS", 0.0)
+    stage = stages()
+    stage.post(alert())
+
+    def refuse(*_args: Any, **_options: Any) -> Any:
+        raise JournalUnavailable("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.journal, "start", refuse)
+        stage.step()
+        assert stage.states() == [State.PENDING]
+        assert stage.alerts.waiting == 1
+    stage.step()
+    assert stage.states() == [State.DONE]
+    assert stage.alerts.waiting == 0
+
+
+def test_peers_that_post_at_the_same_moment(stages: Any) -> None:
+    stage = stages(max_in_flight="0", max_per_hour="0")
+    group = [alert(task=f"shop.{number}") for number in range(20)]
+    answers: list[int] = []
+    peers = [threading.Thread(target=lambda: answers.append(stage.post(*group))) for _ in range(4)]
+    for peer in peers:
+        peer.start()
+    for peer in peers:
+        peer.join(20)
+    assert sorted(answers) == [200, 200, 200, 202]
+    assert (stage.count("queued"), stage.count("duplicate")) == (20, 60)
 
 
 def fail_three(stage: Stage) -> None:

@@ -7,7 +7,7 @@ that a rule is half open, is forgotten at a restart: it begins closed then.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 from z4j_exporter.actions.alert_schema import BreakerSettings, Rule
@@ -41,35 +41,29 @@ class Breakers:
         self._failures: dict[str, int] = {}
         #: Rules that may act on one task, or have.
         self._half_open: set[str] = set()
+        #: Rules whose breaker is not closed, as far as was last looked. Replaced, never changed:
+        #: a scrape reads it in another thread, and must not wait for a lock or the disk.
+        self.states: Mapping[str, State] = dict.fromkeys(stored.breakers(), "open")
 
     def admit(self, rule: Rule) -> State:
         """Return the state for a rule that would act now; open becomes half open in time."""
         found = self._stored.breakers().get(rule.name)
         if found is None:
-            return "half-open" if rule.name in self._half_open else "closed"
+            return self._told(rule.name, "half-open" if rule.name in self._half_open else "closed")
         # A clock that was set back must not keep a rule stopped for longer.
         if 0 <= self._clock() - found.opened_at < rule.breaker.half_open_after:
-            return "open"
+            return self._told(rule.name, "open")
         self._stored.close_breaker(rule.name)
         self._half_open.add(rule.name)
         logger.warning("rule %s: the breaker is half open: it may act on one task", rule.name)
-        return "half-open"
-
-    def states(self, rules: tuple[Rule, ...]) -> dict[str, State]:
-        """Return the state of each rule's breaker."""
-        stopped = self._stored.breakers()
-        return {
-            rule.name: "open"
-            if rule.name in stopped
-            else ("half-open" if rule.name in self._half_open else "closed")
-            for rule in rules
-        }
+        return self._told(rule.name, "half-open")
 
     def succeeded(self, rule: str) -> None:
         """Take in that a task which a rule retried has succeeded."""
         self._failures.pop(rule, None)
         if rule in self._half_open:
             self._half_open.discard(rule)
+            self._told(rule, "closed")
             logger.warning("rule %s: the breaker is closed: the retried task succeeded", rule)
 
     def failed(self, rule: str, settings: BreakerSettings) -> bool:
@@ -80,5 +74,11 @@ class Breakers:
         self._stored.open_breaker(rule, f"{count} retried tasks failed again")
         self._failures.pop(rule, None)
         self._half_open.discard(rule)
+        self._told(rule, "open")
         logger.warning("rule %s: the breaker is open: %d retried tasks failed again", rule, count)
         return True
+
+    def _told(self, rule: str, state: State) -> State:
+        if self.states.get(rule, "closed") != state:
+            self.states = {**self.states, rule: state}
+        return state
