@@ -12,7 +12,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +61,19 @@ def play_hooked(
     phase: float = 0.0,
     after: float = 6.0,
     system: str = SYSTEM,
+    retried: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Played:
-    """Apply events as they were received, with a tick each second (shifted by ``phase``)."""
+    """Apply events as they were received, with a tick each second (shifted by ``phase``).
+
+    ``retried``: new id → old one, of tasks that actions sent.
+    """
     chosen = Settings(**{"otlp_endpoint": "http://collector:4318", **settings})
     batches: list[list[Span]] = []
     told: list[Transition] = []
     notes = _Notes()
+    for new_id, old_id in (retried or {}).items():
+        notes.facts.retried.learn(new_id, old_id)
     tracer = make_tracer(
         chosen,
         system=system,
@@ -76,6 +82,7 @@ def play_hooked(
         emit=batches.append,
         roots=notes.roots,
         captured=notes.facts.of,
+        retry_of=notes.facts.retried.of,
     )
     cluster = make_cluster(chosen, told.append, tracer, notes)
     tracer.attach(cluster.task)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from z4j_exporter.tracing.hooked import CapturedFacts
 from z4j_exporter.tracing.ids import Operation
-from z4j_exporter.tracing.model import Attributes
+from z4j_exporter.tracing.model import Attributes, Value
 from z4j_exporter.tracing.text import clean
 from z4j_exporter.track.attempts import Attempt
 from z4j_exporter.track.table import Task
@@ -95,6 +95,11 @@ def message(task: Task, attempt: Attempt, retries: int) -> Attributes:
     if attempt.notes is not None and attempt.notes.expires:
         attributes += (("celery.task.expires", clean(attempt.notes.expires, _MAX_MOMENT)),)
     return attributes
+
+
+def repeats(old_id: str) -> tuple[str, Value]:
+    """Return the attribute of a task that an action sent: the id of the task it repeats."""
+    return ("celery.task.retry_of", clean(old_id))
 
 
 def waits(attempt: Attempt) -> Attributes:

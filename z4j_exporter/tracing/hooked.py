@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from z4j_exporter.events.captured import Captured, Envelope, RunNote
+from z4j_exporter.tracing.retried import Retried
 
 #: Messages remembered, unless told otherwise. What is forgotten while a task waits, its worker
 #: tells again when it starts.
@@ -48,6 +49,8 @@ class HookFacts:
         self._run: dict[tuple[str, int, str], CapturedFacts] = {}
         self._groups: dict[str, str] = {}
         self._texts: dict[str, str] = {}
+        #: Which task repeats which; the actions tell it too, of what they send.
+        self.retried = Retried()
 
     def __len__(self) -> int:
         return len(self._published) + len(self._run) + len(self._groups)
@@ -56,6 +59,7 @@ class HookFacts:
         """Take a note. What came first of a message holds."""
         if not isinstance(note, Envelope | RunNote):
             return
+        self.retried.learn_note(note)
         facts = CapturedFacts(
             self._shared(note.group_id),
             note.group_index,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from z4j_exporter.tracing.ids import literal_span, span_id
+from z4j_exporter.tracing.ids import literal_span, span_id, trace_id
 from z4j_exporter.tracing.traces import Traces
 from z4j_exporter.track.attempts import Attempt, Notes
 from z4j_exporter.track.table import Task
@@ -165,6 +165,28 @@ class Lineage:
         if notes.number > 0:
             return self._run_before(task, notes.number - 1)
         return self._parent_task(task, attempt)
+
+    def last_run(self, uuid: str, task: Task, trace: bytes) -> tuple[bytes, bytes]:
+        """Return trace and span of another task's last run; of its revocation if it never ran.
+
+        ``task`` repeats that one, and is in ``trace``: what is forgotten is looked for there when
+        the two have a root in common, and ran once, as most do.
+        """
+        other = self.lookup(uuid)
+        if other is None:
+            own = task.root_id in (None, task.uuid)
+            return trace_id(uuid) if own else trace, span_id(uuid, "process", 0, 0)
+        last: Attempt | None = None
+        for attempt in other.attempts:
+            if not doubtful(other, attempt) and (
+                last is None
+                or (ran(attempt), place(other, attempt)) > (ran(last), place(other, last))
+            ):
+                last = attempt
+        number, ordinal = (0, 0) if last is None else place(other, last)
+        revoked = last is not None and not ran(last) and last.end == "revoked"
+        span = span_id(uuid, "revoke" if revoked else "process", number, ordinal)
+        return self._traces.of(other), span
 
     def _run_before(self, task: Task, number: int) -> Parent:
         """Return the last run with this number of retries."""

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from z4j_exporter.tracing.attributes import Described, message, waits
+from z4j_exporter.tracing.attributes import Described, message, repeats, waits
 from z4j_exporter.tracing.hooked import FactsOf
 from z4j_exporter.tracing.ids import span_id
 from z4j_exporter.tracing.lineage import Lineage, Parent, fix_place, notes_of, placed, ran, renamed
@@ -18,7 +18,9 @@ from z4j_exporter.tracing.model import (
     SpanEvent,
 )
 from z4j_exporter.tracing.outcome import outcome, revocation
+from z4j_exporter.tracing.retried import RetryOf
 from z4j_exporter.tracing.services import Services
+from z4j_exporter.tracing.text import clean
 from z4j_exporter.tracing.times import ended_ns, nanoseconds, started_ns
 from z4j_exporter.track.attempts import Attempt, Notes
 from z4j_exporter.track.table import Task
@@ -41,13 +43,16 @@ class _Story(Struct, gc=False):
     floor_ns: int = 0
     #: Whether ``above`` is the span of its task-sent.
     sent: bool = False
+    #: To the run that it repeats, until one of its spans has it.
+    links: tuple[Link, ...] = ()
 
 
 class Builder:
     """Builds spans. Owned by one thread.
 
     ``wait_spans`` adds one for the time in the queue; ``retry_error`` marks retried attempts as
-    errors. ``captured`` finds what the capture hook told of a message.
+    errors. ``captured`` finds what the capture hook told of a message, ``retry_of`` the task
+    that one repeats: the first of its spans links to that one's run.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Builder:
         wait_spans: bool = False,
         retry_error: bool = False,
         captured: FactsOf | None = None,
+        retry_of: RetryOf | None = None,
     ) -> None:
         self._described = described
         self._services = services
@@ -66,6 +72,7 @@ class Builder:
         self._wait_spans = wait_spans
         self._retry_error = retry_error
         self._captured = captured
+        self._retry_of = retry_of
         #: Starts that were moved, since the clocks of two hosts put a run before its send.
         self.clamped = 0
 
@@ -84,6 +91,8 @@ class Builder:
             attempt.queue or task.queue or "",
             self._message(task, attempt, notes.number),
         )
+        if self._retry_of is not None and notes.number == notes.ordinal == 0:
+            story.links = self._repeated(story)
         is_run = ran(attempt)
         end_ns = ended_ns(task, attempt)
         start_ns = started_ns(attempt, end_ns) if is_run else end_ns
@@ -107,7 +116,16 @@ class Builder:
             facts = self._captured(task.uuid, retries, attempt.name or task.name or "")
             if facts is not None:
                 attributes += self._described.captured(facts)
-        return attributes
+        old_id = None if self._retry_of is None else self._retry_of(task.uuid)
+        return attributes if old_id is None else (*attributes, repeats(old_id))
+
+    def _repeated(self, story: _Story) -> tuple[Link, ...]:
+        """Return the link to what a task repeats: it may be in another trace, long over."""
+        old_id = None if self._retry_of is None else self._retry_of(story.task.uuid)
+        if old_id is None:
+            return ()
+        trace, span = self._lineage.last_run(old_id, story.task, story.trace_id)
+        return (Link(trace, span, (("celery.retry.of", clean(old_id)),)),)
 
     def _hang(self, story: _Story, start_ns: int, made: list[Span]) -> None:
         """Find what the attempt hangs under: its send, else what that would hang under.
@@ -164,6 +182,7 @@ class Builder:
             source=self._services.producer(origin.client or "", origin.client_pid, parent.worker),
             attributes=common
             + (story.message if same else self._message(task, sender, origin.number)),
+            links=_taken(story),
             trace_state=story.trace_state,
         )
 
@@ -185,7 +204,7 @@ class Builder:
             source=self._worker(story),
             attributes=common + story.message + waits(attempt) + told.attributes,
             # Conventions ask for the link; Tempo's service graph for the parent.
-            links=(Link(story.trace_id, story.above),) if story.sent else (),
+            links=((Link(story.trace_id, story.above),) if story.sent else ()) + _taken(story),
             events=told.events,
             error=told.error,
             status_message=told.status_message,
@@ -231,11 +250,18 @@ class Builder:
                 ("celery.task.state", "REVOKED"),
                 *revocation(notes),
             ),
+            links=_taken(story),
             trace_state=story.trace_state,
         )
 
     def _worker(self, story: _Story) -> Source:
         return self._services.worker(story.attempt.worker or "", story.notes.worker_pid)
+
+
+def _taken(story: _Story) -> tuple[Link, ...]:
+    """Return the links that none of the attempt's spans has yet."""
+    links, story.links = story.links, ()
+    return links
 
 
 def _sender(task: Task, attempt: Attempt, notes: Notes) -> Attempt | None:

@@ -10,6 +10,7 @@ from z4j_exporter.tracing.hooked import FactsOf
 from z4j_exporter.tracing.ids import Operation, span_id
 from z4j_exporter.tracing.lineage import Lineage, Lookup, doubtful, fix_place, notes_of, place, ran
 from z4j_exporter.tracing.model import CLIENT, CONSUMER, INTERNAL, PRODUCER, Span
+from z4j_exporter.tracing.retried import RetryOf
 from z4j_exporter.tracing.sampling import Keep, Ratio, parse_keep
 from z4j_exporter.tracing.services import Services
 from z4j_exporter.tracing.spans import Builder
@@ -284,12 +285,14 @@ def make_tracer(
     emit: EmitSpans,
     roots: TraceRoots | None = None,
     captured: FactsOf | None = None,
+    retry_of: RetryOf | None = None,
 ) -> Tracer:
     """Return the tracer that the settings ask for.
 
     ``system`` is messaging.system, ``address`` and ``port`` are the broker's. ``roots`` and
-    ``captured`` are what the capture hook's notes told (HookFacts.of), where they are read.
-    Raises ConfigError for rules that cannot be read.
+    ``captured`` are what the capture hook's notes told (HookFacts.of), where they are read;
+    ``retry_of`` tells what the actions sent again (Retried.of). Raises ConfigError for rules that
+    cannot be read.
     """
     traces = Traces(roots)
     lineage = Lineage(lambda _uuid: None, traces)
@@ -300,6 +303,7 @@ def make_tracer(
         wait_spans=settings.trace_wait_spans,
         retry_error=settings.trace_retry_error,
         captured=captured,
+        retry_of=retry_of,
     )
     return Tracer(
         builder,
