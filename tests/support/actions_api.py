@@ -186,6 +186,7 @@ def office(
     performer: Performs | None = None,
     tasks: Any = None,
     groups: Any = None,
+    chords: Any = None,
     tokens: Tokens | None = None,
     limits: EngineLimits | None = None,
     rate: float = 10_000.0,
@@ -204,6 +205,7 @@ def office(
         access=authorizer,
         tasks=tasks if tasks is not None else Remembered(),
         groups=groups,
+        chords=chords,
         limits=limits or EngineLimits(bulk_rate=1000.0),
         on_step=on_step,
     )

@@ -15,8 +15,10 @@ from typing import Any, Final, Protocol
 from z4j_exporter.actions.engine_audit import Audit
 from z4j_exporter.actions.engine_parts import OnStep
 from z4j_exporter.actions.engine_request import Sending
-from z4j_exporter.actions.engine_retry import Retries
+from z4j_exporter.actions.engine_retry import Ready, Retries
 from z4j_exporter.actions.engine_stored import sending_of
+from z4j_exporter.actions.groups_chord import NewChord
+from z4j_exporter.actions.groups_whole import Chords
 from z4j_exporter.actions.model import Action, ActionError, Actor, State, Verb
 from z4j_exporter.actions.records import ActionJournal, JournalUnavailable
 from z4j_exporter.actions.records_items import Settled
@@ -47,6 +49,9 @@ class _Job:
     sending: Sending
     from_state: tuple[Any, ...]
     interval_seconds: float
+    #: Of a chord that is sent again as a whole.
+    chord: NewChord | None = None
+    announced: bool = False
     cancelled: threading.Event = field(default_factory=threading.Event)
     cancelled_by: str = ""
 
@@ -65,6 +70,7 @@ class Jobs:
         retries: Retries,
         access: Holds,
         *,
+        chords: Chords | None = None,
         rate: float,
         on_step: OnStep,
         count: Callable[[Verb, str], None],
@@ -74,6 +80,7 @@ class Jobs:
         self._audit = audit
         self._retries = retries
         self._access = access
+        self._chords = chords
         self._rate = rate
         self._step = on_step
         self._count = count
@@ -108,7 +115,9 @@ class Jobs:
     def add(self, action: Action) -> None:
         """Work on a job that the journal has as running."""
         rate = min(self._rate, action.options.get("rate") or self._rate)
-        job = _Job(action, sending_of(action.options), _from_state(action), 1 / rate)
+        told = _told(action)
+        chord = NewChord.of(told) if action.options.get("whole") else None
+        job = _Job(action, sending_of(action.options), _from_state(action), 1 / rate, chord)
         with self._lock:
             self._jobs[action.id] = job
         self._waiting.put(job)
@@ -167,6 +176,8 @@ class Jobs:
             if not self._access.still_holds(job.action.actor):
                 return "the rights of who asked for it have ended"
             error = self._one(job, item)
+            if error is not None and job.chord is not None:
+                return f"a member of the chord was not sent ({error.kind}): its body will not run"
             outages = outages + 1 if error is not None and error.status >= 500 else 0
             if outages >= _MOST_OUTAGES:
                 raise _Interrupted(f"{outages} failures in a row, the last: {error and error.kind}")
@@ -204,6 +215,7 @@ class Jobs:
             kind = ItemState.FAILED if error.status >= 500 else ItemState.REFUSED
             self._settle(action, Settled(item.position, kind, _problem(error)))
             return error
+        self._announce(job)
         self._step("item-ready")
         try:
             taken = self._journal.items.take(action.id, 1)
@@ -212,7 +224,7 @@ class Jobs:
         self._step("item-taken")
         failed: ActionError | None = None
         try:
-            detail = self._retries.send(ready, taken[0].new_id)
+            detail = self._send(job, ready, taken[0].new_id)
             settled = Settled(item.position, ItemState.SENT, detail)
         except ActionError as error:
             kind = ItemState.UNKNOWN if error.unknown else ItemState.FAILED
@@ -221,6 +233,23 @@ class Jobs:
         self._settle(action, settled)
         self._step("item-settled")
         return failed
+
+    def _send(self, job: _Job, ready: Ready, new_id: str) -> dict[str, Any]:
+        if job.chord is not None and self._chords is not None:
+            return self._chords.send(ready, new_id, job.chord)
+        return self._retries.send(ready, new_id)
+
+    def _announce(self, job: _Job) -> None:
+        """Tell the backend the size of a chord, before its first member is sent."""
+        if job.chord is None or job.announced:
+            return
+        try:
+            if self._chords is None:
+                raise ActionError("chords-unavailable", 422, "Chords cannot be sent any more.")
+            self._chords.announce(job.chord)
+        except ActionError as error:
+            raise _Interrupted(error.kind) from None
+        job.announced = True
 
     def _settle(self, action: Action, settled: Settled) -> None:
         try:

@@ -12,7 +12,8 @@ from z4j_exporter.actions.engine_parts import Access, Planned
 from z4j_exporter.actions.engine_request import Filter, Request, canonical
 from z4j_exporter.actions.engine_retry import Retries
 from z4j_exporter.actions.engine_tasks import TaskFacts, Tasks
-from z4j_exporter.actions.groups import Groups, known_group
+from z4j_exporter.actions.groups import Groups, KnownGroup, known_group
+from z4j_exporter.actions.groups_whole import Chords
 from z4j_exporter.actions.model import ActionError, Verb
 from z4j_exporter.config.actions import BULK_LIMIT
 
@@ -32,16 +33,24 @@ class Chosen:
 
 
 class Selector:
-    """``cap``: tasks of one job where the request does not say; ``rate``: sent in a second."""
+    """``cap``: tasks of one job where the request does not say."""
 
     def __init__(
-        self, tasks: Tasks, groups: Groups | None, access: Access, *, cap: int, rate: float
+        self,
+        tasks: Tasks,
+        groups: Groups | None,
+        access: Access,
+        *,
+        retries: Retries,
+        cap: int,
+        chords: Chords | None = None,
     ) -> None:
         self._tasks = tasks
         self._groups = groups
+        self._chords = chords
+        self._retries = retries
         self._access = access
         self._cap = cap
-        self._rate = rate
 
     def choose(self, request: Request) -> Chosen:
         """Return the tasks of a request. Raises ActionError: 404, 422, 503."""
@@ -52,7 +61,7 @@ class Selector:
             return self._matching(request, request.filter, limit)
         return self._given(request, limit)
 
-    def sample(self, planned: Planned, retries: Retries) -> dict[str, Any]:
+    def sample(self, planned: Planned) -> dict[str, Any]:
         """Return what a dry run says of the tasks; looks for the payloads of the first few."""
         ids = planned.action.target.task_ids
         facts = self._tasks.get_all(ids)
@@ -62,7 +71,7 @@ class Selector:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 break
-            checked.append(_checked(planned, retries, task_id, remaining))
+            checked.append(_checked(planned, self._retries, task_id, remaining))
         return {
             "by_task": _counted(facts.get(one) for one in ids),
             "task_ids": list(ids[:_LISTED]),
@@ -72,12 +81,7 @@ class Selector:
     def _members(self, request: Request) -> Chosen:
         known = known_group(self._groups, self._tasks, request.group_id or "")
         if request.whole:
-            raise ActionError(
-                "chord-unavailable",
-                422,
-                "A chord cannot be sent again as a whole by this exporter.",
-                hint="Its failed members can be: leave whole out. The body does not run then.",
-            )
+            return self._whole(request, known)
         visible = self._visible(request, known.failed)
         if not known.failed:
             raise ActionError(
@@ -88,6 +92,24 @@ class Selector:
             )
         told = known.told() | {"membership": "dropped: group and chord are not sent along"}
         return self._sealed([one.task_id for one in visible], told, truncated=False)
+
+    def _whole(self, request: Request, known: KnownGroup) -> Chosen:
+        if self._chords is None:
+            raise ActionError(
+                "chords-unavailable",
+                422,
+                "A whole chord can be sent again only from what the capture hook told.",
+                hint="Keep a capture journal, and say where the results are.",
+            )
+        for member in known.members:
+            self._access.permit(
+                request.actor, request.verb, task_name=member.name, queue=member.queue
+            )
+            # Found later, it would leave the rest of the header sent in vain.
+            self._retries.check_former(member.task_id, request.sending)
+        chord = self._chords.plan(known)
+        told = known.told() | chord.told()
+        return self._sealed([one.task_id for one in known.members], told, truncated=False)
 
     def _matching(self, request: Request, wanted: Filter, limit: int) -> Chosen:
         # What may not be seen counts against no limit, and is not told.

@@ -7,6 +7,7 @@ leaves an action that is unknown at the next start, and nothing is sent again by
 """
 
 import logging
+import threading
 import time
 import uuid
 from collections import Counter
@@ -33,6 +34,7 @@ from z4j_exporter.actions.engine_retry import Retries
 from z4j_exporter.actions.engine_stored import options_stored, raise_stored
 from z4j_exporter.actions.engine_tasks import TaskFacts, Tasks
 from z4j_exporter.actions.groups import Groups
+from z4j_exporter.actions.groups_whole import Chords
 from z4j_exporter.actions.model import Action, ActionError, Actor, State, Target, Verb
 from z4j_exporter.actions.records import ActionJournal, JournalUnavailable
 from z4j_exporter.actions.records_items import Settled
@@ -75,6 +77,7 @@ class Engine:
         access: Access,
         tasks: Tasks,
         groups: Groups | None = None,
+        chords: Chords | None = None,
         limits: EngineLimits | None = None,
         clock: Callable[[], float] = time.time,
         on_step: OnStep = _no_step,
@@ -86,6 +89,7 @@ class Engine:
         self.access = access
         #: Actions by verb and outcome (the state, or the kind of the problem); dry runs apart.
         self.actions_total: Counter[tuple[str, str]] = Counter()
+        self._counting = threading.Lock()
         self._audit = Audit(audit)
         self._clock = clock
         self._step = on_step
@@ -95,12 +99,15 @@ class Engine:
         self.looks = Looks(
             journal=journal, performer=performer, access=access, tasks=tasks, groups=groups
         )
-        self._selector = Selector(tasks, groups, access, cap=limits.bulk_cap, rate=limits.bulk_rate)
+        self._selector = Selector(
+            tasks, groups, access, retries=self._retries, cap=limits.bulk_cap, chords=chords
+        )
         self.jobs = Jobs(
             journal,
             self._audit,
             self._retries,
             access,
+            chords=chords,
             rate=limits.bulk_rate,
             on_step=on_step,
             count=self._count,
@@ -278,7 +285,7 @@ class Engine:
         action = planned.action
         if action.dry_run:
             self._tell_requested(planned)
-            told = planned.told | self._selector.sample(planned, self._retries)
+            told = planned.told | self._selector.sample(planned)
             return self._finished(action, State.DONE, told)
         self._tell_requested(planned)
         self._step("audited")
@@ -355,4 +362,5 @@ class Engine:
             self.access.permit(request.actor, request.verb, task_name=facts.name, queue=facts.queue)
 
     def _count(self, verb: Verb, outcome: str) -> None:
-        self.actions_total[verb.value, outcome] += 1
+        with self._counting:
+            self.actions_total[verb.value, outcome] += 1

@@ -76,9 +76,7 @@ class Retries:
         if facts.name is not None and facts.queue is not None:
             self._access.permit(actor, verb, task_name=facts.name, queue=facts.queue)
         self.check_state(facts, from_state)
-        if not sending.again:
-            self._check_first(task_id)
-        self._check_cap(self._links.depth(task_id))
+        self.check_former(task_id, sending)
         payload = self._performer.find(
             task_id,
             caller_of(given),
@@ -165,8 +163,9 @@ class Retries:
             return _OF_PHASE.get(known.held[0].phase, "reserved")
         return _OF_BACKEND.get(known.state or "", "unknown")
 
-    def _check_first(self, task_id: str) -> None:
-        former = self._links.retried_as(task_id)
+    def check_former(self, task_id: str, sending: Sending) -> None:
+        """Refuse what was sent again before, and chains of retries. Raises Refusal (409)."""
+        former = () if sending.again else self._links.retried_as(task_id)
         if former:
             raise Refusal(
                 "already-retried",
@@ -177,6 +176,7 @@ class Retries:
                 hint="Say again=true to send it once more.",
                 extra={"retried_as": [one.new_id for one in former]},
             )
+        self._check_cap(self._links.depth(task_id))
 
     def _check_cap(self, depth: int) -> None:
         if depth >= self._cap:
