@@ -396,6 +396,53 @@ def test_too_many_ids_for_one_request(desk: Desk, tmp_path: Path) -> None:
     assert desk.stub.calls == []
 
 
+@dataclass(frozen=True)
+class Member:
+    uuid: str
+    index: int | None = 0
+    name: str | None = "math.add"
+    published: bool = True
+
+
+@dataclass(frozen=True)
+class Chord:
+    members: tuple[Member, ...]
+    group_id: str = "g"
+    is_chord: bool = True
+    chord_body: None = None
+    truncated: bool = False
+
+
+class Known:
+    """What capture hooks told."""
+
+    def group(self, group_id: str, limit: int = 10) -> Chord | None:
+        members = (Member("t0"), Member("t1"))
+        return Chord(members[:limit]) if group_id == "g" else None
+
+
+def test_the_failed_members_of_a_group_are_sent_again(tmp_path: Path) -> None:
+    stub, tasks = Stub(), Remembered()
+    stub.has("t0")
+    tasks.put("t0", state="failed", name="math.add", queue="celery")
+    tasks.put("t1", state="succeeded", name="math.add", queue="celery")
+    with (
+        office(tmp_path, performer=stub, tasks=tasks, groups=Known()) as made,
+        served(made) as api,
+    ):
+        desk = Desk(api, stub, tasks, made)
+        shown = desk.done("show", "g")
+        assert shown.startswith("group g\n  is chord: yes\n")
+        assert "    failed: 1\n" in shown
+        out = desk.done("retry-group", "g", "--dry-run")
+        assert out.startswith("1 task of group g would be sent again\n")
+        result = desk.run("retry-group", "g", "--yes")
+        assert result.stdout.startswith("of 1 task of group g: 1 sent\n")
+        assert "membership: dropped: group and chord" in result.stdout
+        assert [old for old, _ in stub.sent] == ["t0"]
+        desk.fails(ActionRefusedError, "retry-group", "other", "--yes")
+
+
 # -- show ------------------------------------------------------------------------------------
 
 
