@@ -1,26 +1,24 @@
 """A task fails, Prometheus sees it, Alertmanager tells of it, the rule retries it, it succeeds.
 
-Nothing is mocked: broker, worker, Prometheus and two Alertmanagers are the real ones.
+Nothing is mocked: the installed exporter, broker, worker, Prometheus and two Alertmanagers.
 """
 
 import contextlib
+import re
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.support import servers
 from tests.support.actions import ActionsStage
-from tests.support.actions_api import Served, office, served
 from tests.support.alertmanager import Alertmanager, alerting, alertmanager
-from tests.support.process import scratch, wait_until
-from z4j_exporter.actions.alert_rules import parse
-from z4j_exporter.actions.alerts import AlertActions
-from z4j_exporter.actions.engine_tasks import TrackedTasks
-from z4j_exporter.actions.model import State
-from z4j_exporter.app import Exporter
-from z4j_exporter.config import Settings
+from tests.support.process import free_port, listening, scratch, wait_until
+from tests.support.servers import run_command
 
 TASK = "record.fail"
 #: Fires while more runs failed than succeeded.
@@ -49,27 +47,49 @@ rules:
 
 @dataclass
 class Scene:
-    """Broker, worker, exporter with actions and rules."""
+    """Broker, worker, exporter with actions and rules; ``exporter`` is the process of now."""
 
     stage: ActionsStage
-    exporter: Exporter
-    api: Served
-    alerts: AlertActions
+    directory: Path
+    tokens: dict[str, str]
+    port: int
+    exporter: servers.Exporter | None = None
 
     @property
     def webhook(self) -> str:
-        return f"{self.api.listener.url}/v1/alertmanager"
+        return f"http://127.0.0.1:{self.port}/v1/alertmanager"
 
-    @property
-    def token(self) -> str:
-        return self.api.office.tokens.of["alert"]
+    def start(self) -> None:
+        """Start the exporter, also after its end: its files are the same."""
+        self.exporter = servers.exporter(
+            "--broker-url", self.stage.broker, "--actions",
+            "--actions-listen-address", f"127.0.0.1:{self.port}",
+            "--actions-token-file", str(self.directory / "tokens.yml"),
+            "--actions-journal-path", str(self.directory / "journal"),
+            "--actions-audit-path", str(self.directory / "audit"),
+            "--actions-rules-file", str(self.directory / "rules.yml"),
+            env={"Z4J_EXPORTER_RESULT_BACKEND_URL": self.stage.backend},
+        )  # fmt: skip
+        wait_until(lambda: listening(self.port), 10)
 
-    def count(self, decision: str) -> int:
-        return self.alerts.stats.counted().get(("retry-failed", decision), 0)
+    def get(self, path: str) -> Any:
+        headers = {"Authorization": f"Bearer {self.tokens['viewer']}"}
+        url = f"http://127.0.0.1:{self.port}/v1{path}"
+        return httpx.get(url, headers=headers, timeout=10).json()
 
-    def runs(self) -> int:
-        """Return how often the task was run."""
-        return len(list(self.stage.directory.glob("call-*")))
+    def counted(self, decision: str) -> int:
+        """Return how often the rule decided so, since the exporter was started."""
+        assert self.exporter is not None
+        line = (
+            rf'celery_exporter_alert_rules_total{{rule="retry-failed",decision="{decision}"}} (\d+)'
+        )
+        found = re.search(line, self.exporter.scrape())
+        return int(found[1]) if found else 0
+
+    def calls(self) -> set[str]:
+        """Return the ids under which the task was run."""
+        found = self.stage.directory.glob("call-*")
+        return {path.name.removeprefix("call-") for path in found}
 
     def fail(self, *args: object) -> str:
         """Let a task fail because what it needs is down; then bring that back."""
@@ -78,112 +98,109 @@ class Scene:
         task_id = self.stage.send(TASK, *args)
         self.stage.wait_for(task_id, "FAILURE")
         down.unlink()
-        facts = self.api.office.engine.tasks
-        wait_until(lambda: (known := facts.get(task_id)) and known.state == "failed")
+        wait_until(lambda: self.get(f"/tasks/{task_id}").get("state") == "failed", 20)
         return task_id
+
+    def retried(self, task_id: str) -> str:
+        """Wait until the task is run once more, and return its new id."""
+        wait_until(lambda: len(self.calls()) > 1, 20, "the task is retried")
+        (new_id,) = self.calls() - {task_id}
+        return new_id
+
+    def watched(self, *receivers: Alertmanager) -> servers.Prometheus:
+        assert self.exporter is not None
+        rules = scratch("rules") / "alerts.yml"
+        rules.write_text(ALERT)
+        target = f"127.0.0.1:{self.exporter.port}"
+        return servers.prometheus(target, rule_files=[rules], scrape=alerting(*receivers))
 
 
 @contextlib.contextmanager
-def scene(directory: Path, redis: servers.Redis, *, enabled: bool) -> Iterator[Scene]:
-    stage = ActionsStage(redis.url, redis.url)
-    exporter = Exporter(
-        Settings(broker_url=redis.url, listen_address=f"127.0.0.1:{servers.free_port()}")
-    )
-    exporter.start()
-    applier = exporter._applier
-    tasks = TrackedTasks(applier.ask, lambda: applier.cluster)
-    try:
-        wait_until(lambda: exporter.ready().ready)
-        stage.worker()
-        with office(directory, performer=stage.performer(), tasks=tasks) as made:
-            rules = parse(RULES % ("true" if enabled else "false"), name="rules")
-            alerts = AlertActions(rules, made.engine, made.journal, tasks)
-            alerts.start()
-            with served(made, alerts=alerts) as api:
-                yield Scene(stage, exporter, api, alerts)
-            alerts.stop(5)
-    finally:
-        exporter.stop()
-        stage.stop()
+def scene(directory: Path, *, enabled: bool) -> Iterator[Scene]:
+    tokens = {}
+    for role in ("alert", "viewer"):
+        file = str(directory / "tokens.yml")
+        tokens[role] = run_command("token", "new", role, "--role", role, "--file", file).stdout
+    tokens = {role: token.strip() for role, token in tokens.items()}
+    (directory / "rules.yml").write_text(RULES % ("true" if enabled else "false"))
+    with servers.redis_server() as redis:
+        stage = ActionsStage(redis.url, f"{redis.url.removesuffix('/0')}/1")
+        played = Scene(stage, directory, tokens, free_port())
+        try:
+            played.start()
+            stage.worker()
+            yield played
+        finally:
+            if played.exporter is not None:
+                played.exporter.stop()
+            stage.stop()
 
 
-@pytest.fixture
-def redis() -> Iterator[servers.Redis]:
-    with servers.redis_server() as server:
-        yield server
-
-
-def watch(played: Scene, *receivers: Alertmanager) -> servers.Prometheus:
-    rules = scratch("rules") / "alerts.yml"
-    rules.write_text(ALERT)
-    target = played.exporter.url.removeprefix("http://")
-    return servers.prometheus(target, rule_files=[rules], scrape=alerting(*receivers))
-
-
-def test_a_failed_task_is_retried_by_its_alert_once(tmp_path: Path, redis: servers.Redis) -> None:
-    with scene(tmp_path, redis, enabled=True) as played:
+@pytest.mark.timeout(240)
+def test_a_failed_task_is_retried_by_its_alert_once(tmp_path: Path) -> None:
+    with scene(tmp_path, enabled=True) as played:
         task_id = played.fail("order", 7)
-        assert played.runs() == 1
+        assert played.calls() == {task_id}
+        token = played.tokens["alert"]
         with (
-            alertmanager(played.webhook, played.token, group_wait="1s") as first,
-            alertmanager(played.webhook, played.token) as second,
-            watch(played, first),
+            alertmanager(played.webhook, token, group_wait="1s") as first,
+            alertmanager(played.webhook, token) as second,
+            played.watched(first),
         ):
             (alert,) = wait_until(first.alerts, 20, "the alert fires")
-            wait_until(lambda: played.runs() == 2, 20, "the task is retried")
-            (action,) = played.api.office.journal.list()
-            (item,) = played.api.office.journal.items.list(action.id)
-            call = played.stage.written("call", item.new_id)
+            again = {name: alert[name] for name in ("labels", "annotations", "startsAt")}
+            new_id = played.retried(task_id)
+            call = played.stage.written("call", new_id)
             assert call["args"] == ("order", 7)
             assert (call["retry_of"], call["retry_count"]) == (task_id, 1)
-            played.stage.wait_for(item.new_id, "SUCCESS")
+            played.stage.wait_for(new_id, "SUCCESS")
+            assert played.get(f"/tasks/{task_id}")["retried_as"][0]["task_id"] == new_id
             wait_until(lambda: not first.alerts(), 30, "the alert resolves")
+            wait_until(lambda: played.counted("done") == 1, 10)
+            assert played.counted("queued") == 1
             # A second Alertmanager has the same alert, and posts it again and again.
-            second.send({name: alert[name] for name in ("labels", "annotations", "startsAt")})
-            wait_until(lambda: second.posts() >= 3, 20, "the alert is posted again")
-            wait_until(lambda: played.count("duplicate") >= 3, 10)
-            assert (first.failed_posts(), second.failed_posts()) == (0, 0)
-        assert played.runs() == 2
-        assert played.count("queued") == 1
-        wait_until(lambda: played.count("done") == 1, 10)
-        assert [one.state for one in played.api.office.journal.list()] == [State.DONE]
-        assert played.alerts.work.breakers() == {"retry-failed": "closed"}
-        assert played.api.office.audited().ok
+            second.send(again)
+            wait_until(lambda: played.counted("duplicate") >= 2, 20, "it is posted again")
+            # It does so too when the exporter was killed and has only its journal left.
+            assert played.exporter is not None
+            played.exporter.kill()
+            played.start()
+            wait_until(lambda: played.counted("duplicate") >= 1, 40, "it is posted again")
+            assert played.counted("queued") == 0
+        assert played.calls() == {task_id, new_id}
+    audit = run_command("audit", "verify", str(tmp_path / "audit"))
+    assert audit.returncode == 0, audit.stdout
 
 
-def test_a_rule_that_is_not_enabled_sends_nothing(tmp_path: Path, redis: servers.Redis) -> None:
-    with scene(tmp_path, redis, enabled=False) as played:
+def test_a_rule_that_is_not_enabled_sends_nothing(tmp_path: Path) -> None:
+    with scene(tmp_path, enabled=False) as played:
         task_id = played.fail()
-        with alertmanager(played.webhook, played.token) as receiver, watch(played, receiver):
-            wait_until(lambda: played.count("dry_run") == 1, 20)
-            wait_until(lambda: played.count("duplicate") >= 1, 20)
-            assert receiver.failed_posts() == 0
-        journal = played.api.office.journal
-        wait_until(lambda: [one.state for one in journal.list()] == [State.DONE], 10)
-        (action,) = journal.list()
-        assert action.dry_run
-        assert action.result["task_ids"] == [task_id]
-        assert played.runs() == 1
-
-
-def test_a_journal_that_fails_makes_alertmanager_send_again(
-    tmp_path: Path, redis: servers.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with scene(tmp_path, redis, enabled=True) as played:
-        played.fail()
-        database = played.api.office.journal._database
         with (
-            alertmanager(played.webhook, played.token) as receiver,
-            watch(played, receiver),
+            alertmanager(played.webhook, played.tokens["alert"]) as receiver,
+            played.watched(receiver),
         ):
-            with monkeypatch.context() as patched:
-                patched.setattr(database, "transaction", _refuse)
-                wait_until(lambda: receiver.failed_posts() >= 2, 20, "it is told to send again")
-            wait_until(lambda: played.runs() == 2, 20, "then the task is retried")
-        assert played.count("queued") == 1
+            wait_until(lambda: played.counted("dry_run") == 1, 20)
+            wait_until(lambda: played.counted("duplicate") >= 1, 20)
+            assert receiver.failed_posts() == 0
+        assert played.calls() == {task_id}
+        audit = (tmp_path / "audit").read_text()
+        assert '"dry_run":true' in audit
+        assert '"dry_run":false' not in audit
 
 
-def _refuse() -> None:
-    from z4j_exporter.actions.records import JournalUnavailable
-
-    raise JournalUnavailable("disk full")
+@pytest.mark.timeout(240)
+def test_a_journal_that_is_locked_makes_alertmanager_send_again(tmp_path: Path) -> None:
+    with scene(tmp_path, enabled=True) as played:
+        task_id = played.fail()
+        receiver = alertmanager(played.webhook, played.tokens["alert"])
+        journal = sqlite3.connect(tmp_path / "journal", isolation_level=None)
+        with receiver, contextlib.closing(journal):
+            journal.execute("BEGIN IMMEDIATE")
+            with played.watched(receiver):
+                wait_until(lambda: receiver.failed_posts() >= 1, 40, "it is told to send again")
+                assert played.calls() == {task_id}
+                journal.execute("ROLLBACK")
+                new_id = played.retried(task_id)
+                wait_until(lambda: played.counted("done") == 1, 20)
+        assert played.counted("queued") == 1
+        assert played.calls() == {task_id, new_id}

@@ -16,9 +16,10 @@ from z4j_exporter.actions.alert_stats import Decision
 from z4j_exporter.actions.alert_template import UnfilledError
 from z4j_exporter.actions.engine_parts import Planned
 from z4j_exporter.actions.engine_request import Request
-from z4j_exporter.actions.model import Action, ActionError, Actor
+from z4j_exporter.actions.model import ActionError, Actor, State
 from z4j_exporter.actions.policy import for_rule
-from z4j_exporter.actions.records_alerts import AlertKey, Guards, Verdict
+from z4j_exporter.actions.records import ActionJournal, JournalUnavailable
+from z4j_exporter.actions.records_alerts import AlertKey, Guards
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +58,6 @@ class Plans(Protocol):
         """Return what could be done. Raises ActionError."""
 
 
-class Claims(Protocol):
-    """Claims an alert and writes its action, durably; see records.ActionJournal."""
-
-    def begin_for_alert(self, action: Action, key: AlertKey, guards: Guards) -> Verdict:
-        """Return whether it may act. Raises JournalUnavailable."""
-
-
 class Gate(Protocol):
     """Whether a rule's breaker lets it act; any thread may ask."""
 
@@ -89,14 +83,14 @@ class Judge:
     def __init__(
         self,
         plans: Plans,
-        claims: Claims,
+        journal: ActionJournal,
         gate: Gate,
         waiting: Waiting,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plans = plans
-        self._claims = claims
+        self._journal = journal
         self._gate = gate
         self._waiting = waiting
         self._monotonic = monotonic
@@ -129,9 +123,13 @@ class Judge:
         self, rule: Rule, alert: Alert, request: Request
     ) -> tuple[Decision, str, str | None]:
         key = AlertKey(rule.name, alert.fingerprint, alert.starts_at)
-        known = self._remembered(key, request) or self._limits.get(rule.name)
+        known = self._remembered(key, request)
         if known is not None:
             return known, "", None
+        if rule.enabled and (former := self._acted_before(rule, key)):
+            return self._remember(key, request, "duplicate", _CLAIMED_SECONDS), "", former
+        if rule.name in self._limits:
+            return self._limits[rule.name], "", None
         if not self._waiting.room() or self._monotonic() > self._deadline:
             return "busy", "", None
         breaker = self._gate.admit(rule) if rule.enabled else "closed"
@@ -149,6 +147,26 @@ class Judge:
             return self._not_planned(key, request, error)
         return self._claim(rule, key, planned)
 
+    def _acted_before(self, rule: Rule, key: AlertKey) -> str | None:
+        """Return the action that a firing has already, without a look at the tasks of now."""
+        action_id = self._journal.alerts.latest(key.rule, key.fingerprint)
+        if action_id is None:
+            return None
+        try:
+            action = self._journal.get(action_id)
+        except JournalUnavailable:
+            raise
+        except ActionError:
+            return None  # pruned
+        if (action.options.get("alert") or {}).get("starts_at") != key.starts_at:
+            return None
+        # The claim is there already, so that nothing is begun: the journal sees that the alert is
+        # still sent, and keeps the claim.
+        verdict = self._journal.begin_for_alert(
+            replace(action, state=State.PENDING), key, guards_of(rule)
+        )
+        return verdict.action_id
+
     def _claim(
         self, rule: Rule, key: AlertKey, planned: Planned
     ) -> tuple[Decision, str, str | None]:
@@ -159,8 +177,7 @@ class Judge:
             "starts_at": key.starts_at,
             "request": stored(request),
         }
-        guards = Guards(rule.cooldown, rule.max_per_hour, rule.max_in_flight)
-        verdict = self._claims.begin_for_alert(action, key, guards)
+        verdict = self._journal.begin_for_alert(action, key, guards_of(rule))
         if verdict.decision == "claimed":
             self._waiting.put(Claim(rule, key, planned))
             self._remember(key, request, "duplicate", _CLAIMED_SECONDS)
@@ -199,6 +216,11 @@ class Judge:
         while len(self._lately) > _MOST_REMEMBERED:
             self._lately.popitem(last=False)
         return decision
+
+
+def guards_of(rule: Rule) -> Guards:
+    """Return a rule's limits as the journal takes them."""
+    return Guards(rule.cooldown, rule.max_per_hour, rule.max_in_flight)
 
 
 def _told(planned: Planned) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
 
 from z4j_exporter.actions.alert_breaker import Breakers
+from z4j_exporter.actions.alert_judge import guards_of
 from z4j_exporter.actions.alert_queue import Claim, Waiting
 from z4j_exporter.actions.alert_request import restored
 from z4j_exporter.actions.alert_schema import Rule
@@ -18,7 +19,7 @@ from z4j_exporter.actions.engine_parts import Outcome, Planned, Refusal
 from z4j_exporter.actions.engine_request import Request
 from z4j_exporter.actions.model import Action, ActionError, State
 from z4j_exporter.actions.records import ActionJournal, JournalUnavailable
-from z4j_exporter.actions.records_alerts import AlertKey, Guards
+from z4j_exporter.actions.records_alerts import AlertKey
 
 logger = logging.getLogger(__name__)
 
@@ -235,8 +236,7 @@ class Work:
         action = replace(planned.action, id=new_id)
         action.options["alert"] = kept
         key = AlertKey(kept["rule"], kept["fingerprint"], kept["starts_at"])
-        guards = Guards(rule.cooldown, rule.max_per_hour, rule.max_in_flight)
-        verdict = self._journal.begin_for_alert(action, key, guards)
+        verdict = self._journal.begin_for_alert(action, key, guards_of(rule))
         if verdict.decision == "claimed":
             self._waiting.put(Claim(rule, key, replace(planned, action=action)))
 
