@@ -13,8 +13,8 @@ from z4j_exporter.actions.api import Api
 from z4j_exporter.actions.api_alerts import TakesAlerts, no_rules
 from z4j_exporter.actions.audit import AuditLog
 from z4j_exporter.actions.audit_verify import Report, verify
-from z4j_exporter.actions.engine import Engine, EngineLimits
-from z4j_exporter.actions.engine_parts import Performs
+from z4j_exporter.actions.engine import Engine
+from z4j_exporter.actions.engine_parts import EngineLimits, Performs
 from z4j_exporter.actions.engine_request import Filter
 from z4j_exporter.actions.engine_tasks import TaskFacts, fitting
 from z4j_exporter.actions.locate import Held

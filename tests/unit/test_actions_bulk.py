@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.actions_api import Office, Remembered, Stub, office
 from tests.support.process import wait_until
-from z4j_exporter.actions.engine import EngineLimits
+from z4j_exporter.actions.engine_parts import EngineLimits
 from z4j_exporter.actions.engine_request import Filter, Request
 from z4j_exporter.actions.model import Action, ActionError, Actor, State, Verb
 from z4j_exporter.actions.records_states import ItemState

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.actions_api import Office, Remembered, Stub, office
-from z4j_exporter.actions.engine import EngineLimits
-from z4j_exporter.actions.engine_parts import Refusal
+from z4j_exporter.actions.engine_parts import EngineLimits, Refusal
 from z4j_exporter.actions.engine_request import Given, Request, Sending
 from z4j_exporter.actions.locate import Held
 from z4j_exporter.actions.model import ActionError, Actor, State, Verb

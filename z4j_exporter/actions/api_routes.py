@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from z4j_exporter.actions import api_views, schemas
+from z4j_exporter.actions import schemas_answers as answers
 from z4j_exporter.actions.api_alerts import STATUSES, AlertsAnswer, TakesAlerts
 from z4j_exporter.actions.engine import Engine
 from z4j_exporter.actions.engine_parts import Outcome
@@ -38,13 +39,13 @@ def read_routes(engine: Engine, call: Call, call_slow: Call) -> APIRouter:
         http: Request,
         task_id: _Id,
         ask: Annotated[bool, Query(description="Ask backend and workers too.")] = False,
-    ) -> schemas.TaskView:
+    ) -> answers.TaskView:
         run = call_slow if ask else call
         seen: SeenTask = await run(engine.looks.task, _actor(http), task_id, ask=ask)
         return api_views.task_view(seen.facts, seen.retried_as, seen.retry_of, seen.known)
 
     @router.get("/groups/{group_id}", operation_id="group", summary="What is known of a group")
-    async def group(http: Request, group_id: _Id) -> schemas.GroupView:
+    async def group(http: Request, group_id: _Id) -> answers.GroupView:
         known: tuple[KnownGroup, Any] = await call(engine.looks.group, _actor(http), group_id)
         return api_views.group_view(*known)
 
@@ -56,7 +57,7 @@ def read_routes(engine: Engine, call: Call, call_slow: Call) -> APIRouter:
         action_id: _Id,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
         limit: Annotated[int, Query(ge=1, le=_ITEMS_MOST)] = _ITEMS,
-    ) -> schemas.ActionItemsView:
+    ) -> answers.ActionItemsView:
         seen: SeenAction = await call(
             engine.looks.action, _actor(http), action_id, offset=offset, limit=limit
         )
@@ -76,7 +77,7 @@ def task_routes(engine: Engine, call: Call) -> APIRouter:
         task_id: _Id,
         body: schemas.RetryRequest | None = None,
         idempotency_key: _OptionalKey = None,
-    ) -> schemas.ActionView:
+    ) -> answers.ActionView:
         body = body or schemas.RetryRequest.model_validate({})
         asked = Asked(
             Verb.RETRY,
@@ -97,7 +98,7 @@ def task_routes(engine: Engine, call: Call) -> APIRouter:
         task_id: _Id,
         body: schemas.CancelRequest | None = None,
         idempotency_key: _OptionalKey = None,
-    ) -> schemas.ActionView:
+    ) -> answers.ActionView:
         body = body or schemas.CancelRequest.model_validate({})
         asked = Asked(
             Verb.TERMINATE if body.terminate else Verb.CANCEL,
@@ -116,7 +117,7 @@ def task_routes(engine: Engine, call: Call) -> APIRouter:
         name: _Id,
         idempotency_key: _Key,
         body: schemas.PurgeRequest | None = None,
-    ) -> schemas.ActionView:
+    ) -> answers.ActionView:
         body = body or schemas.PurgeRequest.model_validate({})
         asked = Asked(
             Verb.PURGE,
@@ -135,7 +136,7 @@ def job_routes(engine: Engine, call: Call) -> APIRouter:
     """Return the endpoints whose work goes on after the answer."""
     router = APIRouter(prefix="/v1", tags=["act"])
     accepted: dict[int | str, dict[str, Any]] = {
-        202: {"model": schemas.ActionView, "description": "Accepted: see Location."}
+        202: {"model": answers.ActionView, "description": "Accepted: see Location."}
     }
 
     @router.post(
@@ -150,7 +151,7 @@ def job_routes(engine: Engine, call: Call) -> APIRouter:
         group_id: _Id,
         idempotency_key: _Key,
         body: schemas.GroupRetryRequest | None = None,
-    ) -> schemas.ActionView:
+    ) -> answers.ActionView:
         body = body or schemas.GroupRetryRequest.model_validate({})
         asked = Asked(
             Verb.RETRY_GROUP,
@@ -176,7 +177,7 @@ def job_routes(engine: Engine, call: Call) -> APIRouter:
         answer: Response,
         idempotency_key: _Key,
         body: schemas.BulkRetryRequest,
-    ) -> schemas.ActionView:
+    ) -> answers.ActionView:
         asked = Asked(
             Verb.BULK_RETRY,
             _actor(http),
@@ -196,7 +197,7 @@ def job_routes(engine: Engine, call: Call) -> APIRouter:
         operation_id="cancel_job",
         summary="Stop a job before its next task",
     )
-    async def cancel_job(http: Request, action_id: _Id) -> schemas.ActionView:
+    async def cancel_job(http: Request, action_id: _Id) -> answers.ActionView:
         action: Action = await call(engine.cancel_job, _actor(http), action_id)
         return api_views.action_view(action)
 
@@ -206,7 +207,7 @@ def job_routes(engine: Engine, call: Call) -> APIRouter:
         summary="Go on with an interrupted job: with what was never begun alone",
         status_code=202,
     )
-    async def resume_job(http: Request, action_id: _Id) -> schemas.ActionView:
+    async def resume_job(http: Request, action_id: _Id) -> answers.ActionView:
         action: Action = await call(engine.resume_job, _actor(http), action_id)
         return api_views.action_view(action)
 
@@ -225,18 +226,18 @@ def alert_routes(engine: Engine, alerts: TakesAlerts, call: Call) -> APIRouter:
         "/alertmanager",
         operation_id="alertmanager",
         summary="Alertmanager's webhook, payload version 4",
-        responses={202: {"model": schemas.AlertsView, "description": "Enqueued durably."}},
+        responses={202: {"model": answers.AlertsView, "description": "Enqueued durably."}},
     )
     async def alertmanager(
         http: Request, answer: Response, body: schemas.AlertmanagerMessage
-    ) -> schemas.AlertsView:
+    ) -> answers.AlertsView:
         taken: AlertsAnswer = await call(take, _actor(http), body.model_dump())
         if taken.status not in STATUSES:
             raise ValueError(f"alerts cannot be answered with {taken.status}")
         if taken.status == 503:
             raise ActionError("journal-unavailable", 503, "The alerts could not be written down.")
         answer.status_code = taken.status
-        return schemas.AlertsView(**taken.told)
+        return answers.AlertsView(**taken.told)
 
     return router
 
@@ -247,7 +248,7 @@ def _actor(http: Request) -> Actor:
     return actor
 
 
-def _shown(outcome: Outcome, answer: Response) -> schemas.ActionView:
+def _shown(outcome: Outcome, answer: Response) -> answers.ActionView:
     if outcome.replayed:
         answer.headers["idempotency-replayed"] = "true"
     if outcome.action.state is State.RUNNING:

@@ -9,7 +9,7 @@ from z4j_exporter.actions.model import Action, Verb
 from z4j_exporter.actions.records_items import Retried
 from z4j_exporter.actions.records_rows import Item
 from z4j_exporter.actions.records_states import ItemState
-from z4j_exporter.actions.schemas import (
+from z4j_exporter.actions.schemas_answers import (
     ActionItemsView,
     ActionView,
     AskedView,

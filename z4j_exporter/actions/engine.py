@@ -9,54 +9,44 @@ leaves an action that is unknown at the next start, and nothing is sent again by
 import logging
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from z4j_exporter.actions.bulk import Jobs
-from z4j_exporter.actions.bulk_select import Chosen, Selector
+from z4j_exporter.actions.bulk_select import Selector
 from z4j_exporter.actions.engine_audit import Audit, Log
 from z4j_exporter.actions.engine_confirm import Confirmations
 from z4j_exporter.actions.engine_deeds import Deed, deed_of
 from z4j_exporter.actions.engine_look import Looks
 from z4j_exporter.actions.engine_parts import (
+    JOBS,
     Access,
+    EngineLimits,
     OnStep,
     Outcome,
     Performs,
     Planned,
     Refusal,
 )
+from z4j_exporter.actions.engine_plan import Planner
 from z4j_exporter.actions.engine_request import Request
 from z4j_exporter.actions.engine_retry import Retries
-from z4j_exporter.actions.engine_stored import options_stored, raise_stored
-from z4j_exporter.actions.engine_tasks import TaskFacts, Tasks
+from z4j_exporter.actions.engine_stored import raise_stored
+from z4j_exporter.actions.engine_tasks import Tasks
 from z4j_exporter.actions.groups import Groups
 from z4j_exporter.actions.groups_whole import Chords
-from z4j_exporter.actions.model import Action, ActionError, Actor, State, Target, Verb
+from z4j_exporter.actions.model import Action, ActionError, Actor, State, Verb
 from z4j_exporter.actions.records import ActionJournal, JournalUnavailable
 from z4j_exporter.actions.records_items import Settled
 from z4j_exporter.actions.records_states import ItemState
 
+__all__ = ["Engine", "EngineLimits"]
+
 logger = logging.getLogger(__name__)
 
-#: Verbs whose work goes on after the answer.
-JOBS = frozenset({Verb.BULK_RETRY, Verb.RETRY_GROUP})
 _NOT_RECORDED = "The journal could not take the outcome; after a restart it will say unknown."
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLimits:
-    """How far actions go; the settings say more."""
-
-    #: Retries of retries of one task.
-    retries_chain: int = 3
-    #: Tasks of a bulk retry where the request does not say.
-    bulk_cap: int = 1000
-    #: Tasks that a bulk retry sends in a second.
-    bulk_rate: float = 10.0
 
 
 def _no_step(name: str) -> None: ...
@@ -112,6 +102,7 @@ class Engine:
             on_step=on_step,
             count=self._count,
         )
+        self._planner = Planner(tasks, access, self._selector, self.jobs.room, clock)
 
     # life
 
@@ -156,35 +147,12 @@ class Engine:
         Raises ActionError: 403, 404, 422, 503.
         """
         try:
-            self.access.permit_role(request.actor, request.verb)
-            facts = self._facts(request)
-            self._permit_known(request, facts)
-            chosen = self._choose(request) if request.verb in JOBS else None
+            return self._planner.plan(request)
         except ActionError as error:
             self._count(request.verb, error.kind)
             if error.status == 403:
                 self._audit.denied(request, error)
             raise
-        ids = chosen.task_ids if chosen else ()
-        count = len(ids) if chosen else int(request.verb is Verb.RETRY)
-        if request.dry_run:
-            count = 0  # nothing will be sent, under no id
-        action = Action(
-            id=str(uuid.uuid4()),
-            verb=request.verb,
-            target=Target(
-                request.task_id, request.group_id, request.queue, ids, facts.name if facts else None
-            ),
-            actor=request.actor,
-            requested_at=self._clock(),
-            dry_run=request.dry_run,
-            options=options_stored(request, chosen.told if chosen else {}),
-            # A dry run is no action: the key stays free for what it looked at.
-            idempotency_key=None if request.dry_run else request.idempotency_key,
-            request_hash=request.digest(),
-            new_task_ids=tuple(str(uuid.uuid4()) for _ in range(count)),
-        )
-        return Planned(action, request, facts, chosen.told if chosen else {})
 
     def carry_out(self, planned: Planned) -> Outcome:
         """Do an action that the journal has as pending. Raises Refusal."""
@@ -337,29 +305,12 @@ class Engine:
     ) -> tuple[Settled, ...]:
         return (Settled(0, state, detail),) if action.new_task_ids else ()
 
-    def _facts(self, request: Request) -> TaskFacts | None:
-        if request.task_id is None:
-            return None
-        return self.tasks.get(request.task_id) or TaskFacts(request.task_id)
-
     def _job(self, actor: Actor, action_id: str) -> Action:
         self.access.permit_role(actor, Verb.BULK_RETRY)
         action = self.journal.get(action_id)
         if action.verb not in JOBS:
             raise ActionError("no-job", 409, "This action is no job.")
         return action
-
-    def _choose(self, request: Request) -> Chosen:
-        if not request.dry_run:
-            self.jobs.room()
-        return self._selector.choose(request)
-
-    def _permit_known(self, request: Request, facts: TaskFacts | None) -> None:
-        """Check the scope, as far as the target is known before its payload was looked for."""
-        if request.verb is Verb.PURGE:
-            self.access.permit(request.actor, request.verb, task_name=None, queue=request.queue)
-        elif request.verb in (Verb.CANCEL, Verb.TERMINATE) and facts is not None:
-            self.access.permit(request.actor, request.verb, task_name=facts.name, queue=facts.queue)
 
     def _count(self, verb: Verb, outcome: str) -> None:
         with self._counting:

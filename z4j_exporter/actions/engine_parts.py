@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from z4j_exporter.actions.engine_request import Given, Request, Sending
 from z4j_exporter.actions.engine_tasks import TaskFacts
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         TerminateReceipt,
     )
 
+#: Verbs whose work goes on after the answer.
+JOBS: Final = frozenset({Verb.BULK_RETRY, Verb.RETRY_GROUP})
 #: Called with a step's name when it is behind the engine; tests end the process there.
 OnStep = Callable[[str], None]
 
@@ -145,6 +147,18 @@ class Refusal(ActionError):  # noqa: N818  # the word that the answers use
             "unknown": self.unknown,
             "extra": self.extra,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """How far actions go; the settings say more."""
+
+    #: Retries of retries of one task.
+    retries_chain: int = 3
+    #: Tasks of a bulk retry where the request does not say.
+    bulk_cap: int = 1000
+    #: Tasks that a bulk retry sends in a second.
+    bulk_rate: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

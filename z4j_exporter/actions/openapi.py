@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from z4j_exporter import __version__
 from z4j_exporter.actions import problems
-from z4j_exporter.actions.schemas import Problem
+from z4j_exporter.actions.schemas_answers import Problem
 
 _DESCRIPTION: Final = (
     "Acts on the tasks of a Celery application: off by default, on a listener of its own. Errors"
