@@ -16,6 +16,8 @@ from typing import Any, Final
 _LONGEST: Final = 1000
 #: States that a pattern may have; each takes a step for each character of a value.
 _MOST_STATES: Final = 1000
+#: Steps that are remembered.
+_MOST_STEPS: Final = 1000
 #: Nested groups; Python's own stack is the limit otherwise.
 _MOST_DEPTH: Final = 50
 
@@ -52,23 +54,35 @@ class Pattern:
         if flags & ~re.IGNORECASE.value:
             raise ValueError("of the flags, only (?i) is known")
         self._end = self._add(None)
-        self._start = self._sequence(list(tree), self._end, bool(flags), 0)
+        start = self._sequence(list(tree), self._end, bool(flags), 0)
+        self._first = self._closure([start])
+        #: Steps that were taken before: most values are alike.
+        self._steps: dict[tuple[frozenset[int], str], frozenset[int]] = {}
 
     def matches(self, value: str) -> bool:
         """Return whether the pattern matches a whole value."""
-        current = self._closure([self._start])
+        current = self._first
         for character in value:
-            following: list[int] = []
-            for state in current:
-                accepts, behind = self._states[state]
-                if accepts is not None and accepts(character):
-                    following += behind
-            current = self._closure(following)
-            if not current:
+            following = self._steps.get((current, character))
+            if following is None:
+                following = self._step(current, character)
+            if not following:
                 return False
+            current = following
         return self._end in current
 
-    def _closure(self, states: list[int]) -> set[int]:
+    def _step(self, current: frozenset[int], character: str) -> frozenset[int]:
+        behind_all: list[int] = []
+        for state in current:
+            accepts, behind = self._states[state]
+            if accepts is not None and accepts(character):
+                behind_all += behind
+        if len(self._steps) >= _MOST_STEPS:
+            self._steps.clear()
+        self._steps[current, character] = following = self._closure(behind_all)
+        return following
+
+    def _closure(self, states: list[int]) -> frozenset[int]:
         """Return the states, and all that can be reached from them without a character."""
         reached: set[int] = set()
         while states:
@@ -78,7 +92,7 @@ class Pattern:
                 accepts, behind = self._states[state]
                 if accepts is None:
                     states.extend(behind)
-        return reached
+        return frozenset(reached)
 
     def _add(self, accepts: Accepts | None, *behind: int) -> int:
         if len(self._states) >= _MOST_STATES:
@@ -108,7 +122,8 @@ class Pattern:
                 raise ValueError("of the flags, only (?i) is known")
             return self._sequence(nodes, behind, bool(added) or (fold and not removed), depth)
         if code in ("MAX_REPEAT", "MIN_REPEAT"):
-            return self._repeat(*argument, behind, fold, depth)
+            least, most, nodes = argument
+            return self._repeat(least, most, nodes, behind, fold, depth)
         if code == "AT":
             raise ValueError("the whole value is matched: leave ^, $, \\b and their like out")
         raise ValueError(f"{code.lower()} is not allowed")
