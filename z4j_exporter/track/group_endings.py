@@ -198,19 +198,27 @@ class Endings:
                     members=group.members(),
                 )
             )
+            unsaid, group.unsaid = group.unsaid, []
+            for uuid in unsaid:
+                self._fail_in(self.outermost(group), uuid)
 
     def _tell_failure(self, group: Group, role: Role, uuid: str) -> None:
         if role.failure_told:
             return
         role.failure_told = True
-        root = self.outermost(group)
-        self._tell_started(root)
+        self._fail_in(self.outermost(group), uuid)
+
+    def _fail_in(self, root: Group, uuid: str) -> None:
+        if root.label is None:
+            # A member may fail before anything is known of the others, and so of the label.
+            root.unsaid.append(uuid)
+            return
         self._emit(
             GroupTransition(
                 kind="member_failed",
                 group_id=root.key[0],
                 group_kind=root.kind,
-                task=root.label or root.task(),
+                task=root.label,
                 members=root.members(),
                 failed_members=root.failed,
                 uuid=uuid,
