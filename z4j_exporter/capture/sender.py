@@ -151,8 +151,10 @@ class Sender:
 
     def _fill(self) -> None:
         """Make a batch of events, unless one waits that the broker did not take."""
+        if self._waiting and self._refusals:
+            return
         size = sum(len(encoded) for _, encoded in self._waiting)
-        while len(self._waiting) < _BATCH_EVENTS and size < _BATCH_BYTES and not self._refusals:
+        while len(self._waiting) < _BATCH_EVENTS and size < _BATCH_BYTES:
             items = self._intake.take(1)
             if not items:
                 return
