@@ -13,7 +13,7 @@ from z4j_exporter.track.transitions import TaskTransition
 #: others are known, and with them the label, which then stays.
 START_SECONDS = 2.0
 #: Seconds without news after which a group whose known members have all ended has finished: no
-#: message tells the size of a group. The hook sends its notes every 0.5 s by default, a worker
+#: message tells the size of a group. The hook sends its notes within a moment, a worker
 #: its events about every second; between two members the publisher needs milliseconds.
 SETTLE_SECONDS = 5.0
 #: Groups in groups that are followed outwards.
