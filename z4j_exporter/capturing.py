@@ -90,6 +90,7 @@ class Capturing:
                 and transition.final
                 and transition.uuid not in roles
                 and backend is not None
+                and not self._told(transition)
             ):
                 backend.look_up(transition.uuid)
 
@@ -126,6 +127,10 @@ class Capturing:
         return families
 
     # -- parts ---------------------------------------------------------------------------------
+
+    def _told(self, end: TaskTransition) -> bool:
+        """Return whether a hook told of a task's last message, and so of its group or of none."""
+        return self.facts.of(end.uuid, (end.attempts or 1) - 1, end.name) is not None
 
     def _count(self, step: GroupTransition) -> None:
         if self._groups_metrics is not None:

@@ -13,9 +13,11 @@ from celery import Celery, signals
 from celery.app.task import Context
 from celery.exceptions import Reject
 
+from tests.support.process import wait_until
 from z4j_exporter import capture
-from z4j_exporter.capture import handlers, hook
+from z4j_exporter.capture import handlers, hook, sender
 from z4j_exporter.capture.records import Ended
+from z4j_exporter.capture.sender import Sender
 from z4j_exporter.capture.settings import SettingsError
 
 #: What the exporter needs and the hook must not: it is installed with Celery alone.
@@ -315,3 +317,61 @@ def test_a_broken_library_switches_the_hook_off(
     assert installed.stats()["enabled"] is False
     assert installed.stats()["dropped"] == {"not_loaded": 1}
     assert "needs the redis package" in caplog.text
+
+
+class FailingReports:
+    """A broker that loses its connection with the first report."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.failed = False
+
+    def publish(self, body: bytes, routing_key: str, hostname: str) -> None:  # noqa: ARG002  # as EventBroker
+        if routing_key == "z4j.report" and not self.failed:
+            self.failed = True
+            raise ConnectionError
+        self.taken.append(routing_key)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_report_that_is_lost_holds_nothing_up(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = FailingReports()
+    monkeypatch.setattr(Sender, "_connect", lambda _self: broker)
+    installed = capture.install(app, report_seconds=3600)
+    app.send_task("echo")
+    installed.flush(10)
+    wait_until(lambda: broker.failed)
+    app.send_task("echo")
+    wait_until(lambda: broker.taken.count("z4j.envelope") == 2, 5, lambda: f"{broker.taken}")
+
+
+def test_a_scheme_that_kombu_does_not_know_is_told(
+    app: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
+    installed = capture.install(app, broker_url="pigeon://me:hunter2@coop")
+    app.send_task("echo")
+    assert installed.flush(10)
+    assert "nothing is captured: No such transport: pigeon" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_broker_that_is_away_is_told_once(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = []
+
+    def away(_self: Sender) -> None:
+        tries.append(1)
+        raise ConnectionError("redis://:hunter2@away")
+
+    monkeypatch.setattr(Sender, "_connect", away)
+    monkeypatch.setattr(sender, "_FIRST_PAUSE", 0.001)
+    capture.install(app)
+    app.send_task("echo")
+    wait_until(lambda: len(tries) >= 4)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["the broker does not take events: ConnectionError"]

@@ -332,6 +332,15 @@ def test_of_a_redacted_pickle_celerys_reprs_are_shown() -> None:
     assert SECRET not in json.dumps(told)
 
 
+# The first are where the hook itself would cut them, the others where Celery does.
+@pytest.mark.parametrize("before", [*range(180, 250, 5), *range(940, 1025, 5)])
+def test_reprs_are_redacted_before_they_are_cut(before: int) -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZS1zZWNyZXQifQ.c2lnbmF0dXJlLW9mLWEtdGVzdA"
+    told = note(published(args=(" x" * (before // 2), token), serializer="pickle", embed={}))
+    assert told["withheld"] == "redacted"
+    assert "eyJhbGci" not in json.dumps(told)
+
+
 def test_own_keys_and_patterns_are_redacted() -> None:
     item = published(args=({"shoe_size": "44"}, "acct-12345"))
     assert note(item)["withheld"] == ""

@@ -77,6 +77,15 @@ def test_members_of_several_tasks_are_mixed() -> None:
     assert {t.task for t in stage.groups_told} == {MIXED}
 
 
+def test_a_failure_waits_for_the_names_of_the_others() -> None:
+    stage = GroupStage().play([member("b", 1, name="broken")])
+    stage.play(life("b", outcome="failed", name="broken"))
+    assert stage.groups_told == []  # the note of the first member is still under way
+    stage.play([member("a", 0), *life("a")]).wait(LATER)
+    assert stage.told_of("G") == ["started", "member_failed", "failed"]
+    assert {t.task for t in stage.groups_told} == {MIXED}
+
+
 def test_the_label_stays_what_it_was() -> None:
     stage = GroupStage().play([member("a", 0)]).wait(3)
     stage.play([member("b", 1, name="mul"), *life("a"), *life("b")]).wait(LATER)

@@ -65,8 +65,11 @@ class EventBroker:
 
 
 def load_transport(app: Any, settings: Settings) -> None:
-    """Import the driver of the broker, without connecting to it."""
-    _ = _connection(app, settings).transport
+    """Import the driver of the broker, without connecting to it; raises ImportError."""
+    try:
+        _ = _connection(app, settings).transport
+    except KeyError as error:  # kombu's, with the scheme of the URL
+        raise ImportError(str(error.args[0])[:100]) from None
 
 
 def _connection(app: Any, settings: Settings) -> Any:

@@ -35,6 +35,8 @@ _DEEPEST = 100
 _LONGEST_SHOWN = 8 * 1024
 #: kombu's names for an encoding that is none.
 _BINARY = frozenset({"binary", "ascii-8bit"})
+#: What celery.utils.saferepr writes where it cuts a repr.
+_CELERYS_CUT = "..."
 
 
 class EventMaker:
@@ -250,8 +252,14 @@ def _for_people(
     """Redacted arguments to look at; of a pickle, Celery's own reprs of them."""
     args, kwargs = looked.args, looked.kwargs
     if looked.embed is None and args is None:
-        args, kwargs = (redact(_text(headers.get(k)))[0] for k in ("argsrepr", "kwargsrepr"))
+        args, kwargs = (redact(_whole(headers.get(k)))[0] for k in ("argsrepr", "kwargsrepr"))
     return {"redacted_args": _bounded(args), "redacted_kwargs": _bounded(kwargs)}
+
+
+def _whole(text: Any) -> str:
+    """Give one of Celery's reprs without the words that it cut: no pattern knows half a secret."""
+    *cut, last = ("" if text is None else str(text)).split(_CELERYS_CUT)
+    return _CELERYS_CUT.join([*(part[: part.rfind(" ") + 1] for part in cut), last])
 
 
 def _bounded(value: Any) -> Any:

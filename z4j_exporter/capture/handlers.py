@@ -206,13 +206,14 @@ def on_internal_error(
 
 def on_retry(sender: Any = None, request: Any = None, reason: Any = None, **_: Any) -> None:
     """task_retry: counts where no postrun follows, for a task cancelled with its connection."""
-    if getattr(request, "id", None) not in _running:
-        _end_elsewhere(sender, request.id, "RETRY", _exception(reason), vars(request))
+    task_id = getattr(request, "id", None)
+    if task_id not in _running:
+        _end_elsewhere(sender, task_id, "RETRY", _exception(reason), _fields(request))
 
 
 def on_revoked(sender: Any = None, request: Any = None, **_: Any) -> None:
     """task_revoked: before it began, expired or terminated; the worker's main process tells."""
-    _end_elsewhere(sender, getattr(request, "id", None), "REVOKED", "", vars(request))
+    _end_elsewhere(sender, getattr(request, "id", None), "REVOKED", "", _fields(request))
 
 
 def on_unknown(sender: Any = None, name: Any = None, **told: Any) -> None:
@@ -231,6 +232,10 @@ def _end_elsewhere(
         return
     known = request if isinstance(request, Mapping) else {}
     _guarded(capture, lambda c: _end(c, task_id, task.name, state, known, exception, None))
+
+
+def _fields(request: Any) -> Any:
+    return getattr(request, "__dict__", None)
 
 
 def _guarded(capture: Capture, act: Callable[[Capture], None]) -> None:

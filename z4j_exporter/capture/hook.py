@@ -112,7 +112,7 @@ class Capture:
     def flush(self, seconds: float | None = None) -> bool:
         """Wait until all is sent, at most `seconds`; tells whether it is."""
         if self._sender is None:
-            return not self._intake or not len(self._intake)
+            return not self._intake  # None, or empty
         limit = self.settings.flush_seconds if seconds is None else seconds
         return bool(self._sender.flush(limit))
 

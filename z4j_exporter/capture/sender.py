@@ -31,6 +31,8 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 #: How often the same events may fail on a connection that was made: then the broker refuses them.
 _MOST_REFUSALS = 3
+#: Failures in a row after which people are told.
+_FAILURES_TOLD = 2
 _POLL_SECONDS = 0.005
 
 #: Connections of a parent process, where greenlets go on in a forked child. They are kept: freed,
@@ -55,6 +57,8 @@ class Sender:
         #: Encoded events that are not yet sent, each with its routing key.
         self._waiting: list[tuple[str, bytes]] = []
         self._refusals = 0
+        #: Attempts that failed since the last that did not.
+        self._failures = 0
         self._pause = 0.0
         self._reported: dict[str, Any] = {}
         self._report_at = time.monotonic() + self._settings.report_seconds
@@ -126,8 +130,7 @@ class Sender:
                 self._capture.switch_off("no_events")
                 break
             except Exception as error:  # noqa: BLE001  # the drivers raise all kinds of errors
-                logger.debug("the broker did not take events: %s", type(error).__name__)
-                self._failed(broker)
+                self._failed(broker, error)
                 broker = None
             finally:
                 self._busy = False
@@ -151,8 +154,10 @@ class Sender:
 
     def _fill(self) -> None:
         """Make a batch of events, unless one waits that the broker did not take."""
+        if self._waiting and self._refusals:
+            return
         size = sum(len(encoded) for _, encoded in self._waiting)
-        while len(self._waiting) < _BATCH_EVENTS and size < _BATCH_BYTES and not self._refusals:
+        while len(self._waiting) < _BATCH_EVENTS and size < _BATCH_BYTES:
             items = self._intake.take(1)
             if not items:
                 return
@@ -188,6 +193,7 @@ class Sender:
         self._intake.sent += len(events)
         self._waiting = []
         self._refusals = 0
+        self._failures = 0
         self._pause = 0.0
         if self._report_due():
             figures = self._figures()
@@ -195,7 +201,12 @@ class Sender:
             self._reported = figures
             self._report_at = time.monotonic() + self._settings.report_seconds
 
-    def _failed(self, broker: EventBroker | None) -> None:
+    def _failed(self, broker: EventBroker | None, error: Exception) -> None:
+        self._failures += 1
+        # Once, and not for a connection that was closed while nothing was sent. The class only:
+        # the text may tell a URL with its password.
+        level = logging.WARNING if self._failures == _FAILURES_TOLD else logging.DEBUG
+        logger.log(level, "the broker does not take events: %s", type(error).__name__)
         if broker is not None:
             broker.close()
             self._refusals += 1

@@ -13,7 +13,7 @@ from z4j_exporter.track.transitions import TaskTransition
 #: others are known, and with them the label, which then stays.
 START_SECONDS = 2.0
 #: Seconds without news after which a group whose known members have all ended has finished: no
-#: message tells the size of a group. The hook sends its notes every 0.5 s by default, a worker
+#: message tells the size of a group. The hook sends its notes within a moment, a worker
 #: its events about every second; between two members the publisher needs milliseconds.
 SETTLE_SECONDS = 5.0
 #: Groups in groups that are followed outwards.
@@ -198,19 +198,27 @@ class Endings:
                     members=group.members(),
                 )
             )
+            unsaid, group.unsaid = group.unsaid, []
+            for uuid in unsaid:
+                self._fail_in(self.outermost(group), uuid)
 
     def _tell_failure(self, group: Group, role: Role, uuid: str) -> None:
         if role.failure_told:
             return
         role.failure_told = True
-        root = self.outermost(group)
-        self._tell_started(root)
+        self._fail_in(self.outermost(group), uuid)
+
+    def _fail_in(self, root: Group, uuid: str) -> None:
+        if root.label is None:
+            # A member may fail before anything is known of the others, and so of the label.
+            root.unsaid.append(uuid)
+            return
         self._emit(
             GroupTransition(
                 kind="member_failed",
                 group_id=root.key[0],
                 group_kind=root.kind,
-                task=root.label or root.task(),
+                task=root.label,
                 members=root.members(),
                 failed_members=root.failed,
                 uuid=uuid,

@@ -80,6 +80,8 @@ class Group(Struct, gc=False):
     mixed: bool = False
     #: The label, once something was told.
     label: str | None = None
+    #: Tasks whose failure is told once the start is.
+    unsaid: list[str] = []
     body: str | None = None
     #: When the body was published: the header is done.
     body_at: float | None = None
