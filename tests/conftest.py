@@ -22,6 +22,17 @@ if os.environ.get("CI") == "true":
 _LOG_TAIL_CHARACTERS = 4000
 
 
+#: Longer parameters do not make good names, and may hold what each run makes anew: a token, a path.
+_NAME_CHARACTERS = 40
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name tests of long parameters by a number: the processes must agree on every name."""
+    if isinstance(val, str | bytes) and len(val) > _NAME_CHARACTERS:
+        return argname
+    return None
+
+
 @pytest.fixture(scope="session")
 def rabbit() -> Iterator[Rabbit]:
     """RabbitMQ, started once; use ``vhost`` unless the test is about the broker itself."""
