@@ -230,7 +230,7 @@ def _headers(stored: StoredPayload) -> dict[str, Any]:
         "root_id": envelope.root_id,
         "parent_id": envelope.parent_id,
         "origin": envelope.origin,
-        "ignore_result": bool(envelope.ignore_result),
+        "ignore_result": envelope.ignore_result,
         "replaced_task_nesting": envelope.replaced_task_nesting or 0,
         # Celery names the stamps in one header and has them in the other.
         "stamped_headers": list(stored.stamps) or None,
