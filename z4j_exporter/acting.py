@@ -41,7 +41,8 @@ class Acting:
     """The actions of one exporter. Raises ExporterError for settings that cannot work.
 
     ``ask`` runs a question in the thread that owns ``cluster``; ``workers`` are the nodenames of
-    those that are up; ``journal`` is what capture hooks told, if that is kept.
+    those that are up; ``journal`` is what capture hooks told, if that is kept; ``on_retry`` is told
+    each new id and the id of the task that it retries.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Acting:
         cluster: Callable[[], Cluster],
         workers: Callable[[], list[str]],
         journal: Journal | None,
+        on_retry: Callable[[str, str], object],
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         tokens, journal_path = settings.actions_token_file, settings.actions_journal_path
@@ -75,7 +77,11 @@ class Acting:
             journal=self._journal,
             audit=self._audit,
             performer=Performer(
-                settings, backend=_backend(settings), captured=captured, expected=workers
+                settings,
+                backend=_backend(settings),
+                captured=captured,
+                expected=workers,
+                on_retry=on_retry,
             ),
             access=authorizer,
             tasks=tasks,

@@ -238,6 +238,7 @@ class Exporter:
             cluster=lambda: self._applier.cluster,
             workers=self._live_workers,
             journal=self._capturing.journal,
+            on_retry=self._capturing.facts.retried.learn,
         )
 
     def _live_workers(self) -> list[str]:

@@ -58,6 +58,7 @@ class Telemetry:
                 emit=self._emit(),
                 roots=capturing.roots if capturing else None,
                 captured=capturing.facts.of if capturing else None,
+                retry_of=capturing.facts.retried.of if capturing else None,
             )
 
     @property

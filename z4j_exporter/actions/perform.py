@@ -54,7 +54,8 @@ class Performer:
 
     ``backend``: where results are, None where that is not known. ``captured``: the capture
     journal. ``json_only``: accept_content is known to be JSON alone. ``expected``: nodenames of
-    the workers that are up; when all have answered nobody else is waited for. Threads may share
+    the workers that are up; when all have answered nobody else is waited for. ``on_retry`` is told
+    each new id and the id of the task that it retries. Threads may share
     it: every call has connections of its own.
 
     Raises BrokerUrlError, ConfigError or FileError for settings that cannot be used.
@@ -69,12 +70,14 @@ class Performer:
         json_only: bool = False,
         control_exchange: str = "celery",
         expected: Callable[[], Collection[str]] = tuple,
+        on_retry: Callable[[str, str], object] = lambda _new_id, _old_id: None,
     ) -> None:
         self._settings = settings
         self._captured = captured
         self._json_only = json_only
         self._control_exchange = control_exchange
         self._expected = expected
+        self._on_retry = on_retry
         self._backend = ResultBackend(backend) if backend else None
         self._broker = Broker(settings)
 
@@ -131,6 +134,8 @@ class Performer:
             raise ActionError(
                 "same-id", 422, "a retry needs a new id: workers discard one that was revoked"
             )
+        # Before it is sent: its first events may come at once. Of one that is not sent, none come.
+        self._on_retry(new_id, retry_of)
         deadline = time.monotonic() + timeout_seconds
         message = compose(
             payload,
