@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from z4j_exporter.actions.alert_rules import read as read_rules
 from z4j_exporter.actions.alerts import AlertActions
@@ -13,8 +14,11 @@ from z4j_exporter.actions.audit import AuditLog
 from z4j_exporter.actions.audit_key import find_key
 from z4j_exporter.actions.captured import CaptureJournal
 from z4j_exporter.actions.celery_backend import BackendOptions
-from z4j_exporter.actions.engine import Engine, EngineLimits
+from z4j_exporter.actions.engine import Engine
+from z4j_exporter.actions.engine_parts import EngineLimits
 from z4j_exporter.actions.engine_tasks import Ask, TrackedTasks
+from z4j_exporter.actions.groups_send import ChordSender, captured_size
+from z4j_exporter.actions.groups_whole import Chords
 from z4j_exporter.actions.model import ActionError
 from z4j_exporter.actions.perform import Performer
 from z4j_exporter.actions.policy import Admission, Authorizer
@@ -73,16 +77,19 @@ class Acting:
         self._audit = AuditLog(audit_path, key)
         captured = CaptureJournal(journal, settings) if journal is not None else None
         tasks = TrackedTasks(ask, cluster)
+        backend = _backend(settings)
+        performer = Performer(
+            settings, backend=backend, captured=captured, expected=workers, on_retry=on_retry
+        )
+        chords = None
+        if journal is not None and backend is not None:
+            size = partial(captured_size, journal)
+            chords = Chords(performer, ChordSender(settings, backend), size)
         self._engine = Engine(
             journal=self._journal,
             audit=self._audit,
-            performer=Performer(
-                settings,
-                backend=_backend(settings),
-                captured=captured,
-                expected=workers,
-                on_retry=on_retry,
-            ),
+            performer=performer,
+            chords=chords,
             access=authorizer,
             tasks=tasks,
             groups=captured,

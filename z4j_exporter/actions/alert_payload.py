@@ -94,7 +94,8 @@ def _alert(given: Any, group_status: Any) -> Alert | None:
     if not isinstance(given, dict):
         return None
     status = given.get("status", group_status)
-    labels, starts_at = given.get("labels"), moment(given.get("startsAt"))
+    labels: Any = given.get("labels")
+    starts_at = moment(given.get("startsAt"))
     if status not in ("firing", "resolved") or starts_at is None or not _are_labels(labels):
         return None
     fingerprint = given.get("fingerprint") or _fingerprint(labels)
