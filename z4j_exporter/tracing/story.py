@@ -212,6 +212,9 @@ def _details(span: Span) -> str:
     retries = attribute(span, "celery.task.retries")
     if retries not in ("", "0"):
         parts.append(f"retry {retries}")
+    if retry_of := attribute(span, "celery.task.retry_of"):
+        # Sent again by an action, as a task of its own.
+        parts.append(f"sent again for {retry_of[:8]}")
     return printable(", ".join(part for part in parts if part))
 
 
