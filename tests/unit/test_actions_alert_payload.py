@@ -6,6 +6,7 @@ import pytest
 
 from z4j_exporter.actions.alert_payload import moment, parse
 from z4j_exporter.actions.model import ActionError
+from z4j_exporter.actions.schemas import AlertmanagerMessage
 
 ALERT = {
     "status": "firing",
@@ -20,6 +21,11 @@ ALERT = {
 
 def message(*alerts: Any, **more: Any) -> dict[str, Any]:
     return {"version": "4", "status": "firing", "alerts": list(alerts), **more}
+
+
+def posted(document: dict[str, Any]) -> dict[str, Any]:
+    """What the endpoint makes of a post before the rules see it."""
+    return AlertmanagerMessage.model_validate(document).model_dump()
 
 
 def test_what_alertmanager_sends() -> None:
@@ -59,13 +65,20 @@ def test_what_may_be_missing() -> None:
     ],
 )
 def test_an_alert_that_cannot_be_used_leaves_the_others(change: dict[str, Any]) -> None:
-    read = parse(message(ALERT | change, ALERT))
+    read = parse(posted(message(ALERT | change, ALERT)))
     assert (len(read.alerts), read.unusable) == (1, 1)
 
 
 @pytest.mark.parametrize("alert", [None, 7, "x", []])
 def test_no_alert_at_all(alert: Any) -> None:
-    assert parse(message(alert)).unusable == 1
+    read = parse(posted(message(alert, ALERT)))
+    assert (len(read.alerts), read.unusable) == (1, 1)
+
+
+def test_the_endpoint_hands_on_all_that_was_posted() -> None:
+    bare = {"labels": {"a": "1"}, "startsAt": ALERT["startsAt"]}
+    whole = message(ALERT, bare, receiver="exporter", truncatedAlerts=7, new=[1])
+    assert posted(whole) == whole
 
 
 @pytest.mark.parametrize(

@@ -185,8 +185,9 @@ class AlertmanagerMessage(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     version: Literal["4"]
-    #: Each is looked at by itself: one that cannot be used must not cost the others.
-    alerts: list[dict[str, JsonValue]] = Field(
+    #: Each is looked at by itself: Alertmanager never sends again what is refused with 4xx, so one
+    #: that cannot be used must not cost the others.
+    alerts: list[JsonValue] = Field(
         description="status, labels, startsAt and fingerprint are looked at; one that lacks them"
         " is counted and left out."
     )
