@@ -84,6 +84,12 @@ def test_a_failed_task_is_retried_with_its_arguments(stage: Stage) -> None:
         newer = stage.api.get(f"/v1/tasks/{done['new_task_id']}?ask=true").json()
         assert newer["retry_of"] == task_id
         assert newer["asked"]["backend_state"] == "FAILURE"
+        # Of the retry itself nobody knows any more what it was sent with.
+        again.forget()
+        third = stage.post(f"/v1/tasks/{done['new_task_id']}/retry")
+        assert third["result"]["source"] == "backend (of the task it retries)"
+        wait_until(lambda: stage.app.AsyncResult(third["new_task_id"]).state == "FAILURE")
+        assert list(stage.app.AsyncResult(third["new_task_id"]).args) == ['C:\\new\\table "ü"', 5]
 
 
 def test_a_task_that_waits_is_cancelled(stage: Stage) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.support.actions_api import Office, Remembered, Stub, office
 from tests.support.process import wait_until
 from z4j_exporter.actions.engine_parts import EngineLimits
-from z4j_exporter.actions.engine_request import Filter, Request
+from z4j_exporter.actions.engine_request import Filter, Request, Sending
 from z4j_exporter.actions.model import Action, ActionError, Actor, State, Verb
 from z4j_exporter.actions.records_states import ItemState
 
@@ -255,3 +255,33 @@ def test_a_job_keeps_its_rate(tmp_path: Path, stub: Stub) -> None:
         action = ended(made, bulk(*[f"t{number}" for number in range(5)]))
         seconds = (action.finished_at or 0) - action.requested_at
         assert 0.19 < seconds < 2.0
+
+
+def test_what_was_sent_again_takes_nobodys_place(made: Office, stub: Stub) -> None:
+    wanted = Filter(task="web.*")
+    first = ended(made, bulk(filter=wanted, limit=4))
+    assert first.target.task_ids == ("t0", "t2", "t4", "t6")
+    second = ended(made, bulk(filter=wanted, limit=4))
+    assert second.target.task_ids == ("t8", "t10", "t12", "t14")
+    assert second.options["told"]["left_out"] == {"already-retried": 4}
+    assert second.options["told"]["truncated"]
+    ended(made, bulk(filter=wanted, limit=4))
+    with pytest.raises(ActionError, match="was sent again before") as caught:
+        chosen(made, task="web.*")
+    assert caught.value.kind == "nothing-matches"
+    again = bulk(filter=wanted, limit=1, sending=Sending(again=True))
+    assert ended(made, again).target.task_ids == ("t0",)
+
+
+def test_the_last_of_a_chain_takes_nobodys_place(
+    made: Office, stub: Stub, tasks: Remembered
+) -> None:
+    tasks.tasks.clear()
+    last = "t0"
+    for _ in range(3):
+        last = ended(made, bulk(last)).new_task_ids[0]
+    tasks.put(last, state="failed", name="math.add", queue="celery")
+    tasks.put("t19", state="failed", name="math.add", queue="celery")
+    action = ended(made, bulk(filter=Filter(), limit=1))
+    assert action.target.task_ids == ("t19",)
+    assert action.options["told"]["left_out"] == {"retry-chain-cap": 1}

@@ -284,3 +284,51 @@ def test_limits_are_the_settings(tmp_path: Path, stub: Stub) -> None:
         new_id = made.engine.submit(retry()).action.new_task_ids[0]
         stub.has(new_id)
         assert refusal(made, retry(new_id)).kind == "retry-chain-cap"
+
+
+def test_a_retry_of_ours_has_the_payload_of_the_task_that_it_repeats(
+    made: Office, stub: Stub, tasks: Remembered
+) -> None:
+    stub.has("t1", priority=3, headers={"stamps": {"a": 1}})
+    sending = Sending(queue="vip", time_limit=9.0)
+    first = made.engine.submit(retry(sending=sending)).action.new_task_ids[0]
+    tasks.put(first, state="failed", name="math.add", queue="vip")
+    second = made.engine.submit(retry(first)).action
+    assert second.result["source"] == "capture (of the task it retries)"
+    assert (second.result["retry_count"], second.result["queue"]) == (2, "vip")
+    payload = stub.sent_with[1]
+    assert (payload.args, payload.priority, payload.time_limit) == ((1, 2), 3, 9.0)
+    assert payload.headers == {"stamps": {"a": 1}, "z4j-retry-count": 1}
+    # And so on, without any event, until the chain ends.
+    third = made.engine.submit(retry(second.new_task_ids[0])).action
+    assert third.result["retry_count"] == 3
+    assert [payload.of_task for payload in stub.sent_with] == [None, "t1", "t1"]
+    assert refusal(made, retry(third.new_task_ids[0])).kind == "retry-chain-cap"
+    assert len(stub.sent) == 3
+
+
+def test_a_chain_ends_also_where_others_began_it(made: Office, stub: Stub) -> None:
+    stub.has("t1", headers={"z4j-retry-count": 2})
+    first = made.engine.submit(retry()).action.new_task_ids[0]
+    assert refusal(made, retry(first)).kind == "retry-chain-cap"
+
+
+def test_a_retry_has_no_payload_that_is_not_its_own(
+    made: Office, stub: Stub, tasks: Remembered
+) -> None:
+    # Another name than was sent: some other task of the same id.
+    renamed = made.engine.submit(retry()).action.new_task_ids[0]
+    tasks.put(renamed, state="failed", name="math.mul", queue="celery")
+    assert refusal(made, retry(renamed)).kind == "payload-unavailable"
+    # What the caller gave the first time is not what the task before was sent with.
+    given = made.engine.submit(retry("strange", given=Given("math.add", (7,), {}))).action
+    del stub.payloads["strange"]
+    stub.has("strange")
+    assert refusal(made, retry(given.new_task_ids[0])).kind == "payload-unavailable"
+    # Nor is it known of one that may not have been sent.
+    stub.fails["send"] = ActionError("broker-timeout", 504, "no answer", unknown=True)
+    stub.has("t2")
+    unsure = made.journal.get(refusal(made, retry("t2")).action_id).new_task_ids[0]
+    del stub.fails["send"]
+    assert refusal(made, retry(unsure)).kind == "payload-unavailable"
+    assert len(stub.sent) == 2

@@ -115,8 +115,21 @@ class Selector:
         # What may not be seen counts against no limit, and is not told.
         found = self._tasks.find(wanted, BULK_LIMIT + 1)
         visible = self._visible(request, found)
-        ids = [one.task_id for one in visible]
-        return self._sealed(ids[:limit], {}, truncated=len(ids) > limit or len(found) > BULK_LIMIT)
+        # Nor does what would be refused when its turn comes: the oldest, that failed for good,
+        # would keep all others from ever being chosen.
+        ids, left_out = self._retries.sendable([one.task_id for one in visible], request.sending)
+        if left_out and not ids:
+            raise ActionError(
+                "nothing-matches",
+                422,
+                "Every task that is remembered and fits was sent again before, or is itself the"
+                " last of a chain of retries.",
+                hint="Say again=true to send those once more that were sent again before.",
+            )
+        told = {"left_out": left_out} if left_out else {}
+        return self._sealed(
+            ids[:limit], told, truncated=len(ids) > limit or len(found) > BULK_LIMIT
+        )
 
     def _given(self, request: Request, limit: int) -> Chosen:
         ids = list(dict.fromkeys(request.task_ids))

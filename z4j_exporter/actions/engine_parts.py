@@ -1,6 +1,6 @@
 """What the engine needs of the other parts, as narrow as it is; and the refusals of its own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -8,7 +8,7 @@ from z4j_exporter.actions.engine_request import Given, Request, Sending
 from z4j_exporter.actions.engine_tasks import TaskFacts
 from z4j_exporter.actions.messages import Options
 from z4j_exporter.actions.model import Action, ActionError, Actor, Payload, Verb
-from z4j_exporter.actions.payload import CallerPayload, Seen
+from z4j_exporter.actions.payload import CallerPayload, Seen, Source
 
 if TYPE_CHECKING:
     from z4j_exporter.actions.perform import (
@@ -36,6 +36,7 @@ class Performs(Protocol):
         seen: Seen = ...,
         queues: Iterable[str] = (),
         unverified: bool = False,
+        others: Sequence[Source] = (),
         timeout_seconds: float = 10.0,
     ) -> Payload:
         """Return what a task was sent with."""

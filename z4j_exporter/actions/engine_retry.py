@@ -1,16 +1,19 @@
 """Retries one task: checks that it may be, finds what it was sent with, sends it once."""
 
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from z4j_exporter.actions.engine_parts import Access, Performs, Refusal, caller_of, options_of
+from z4j_exporter.actions.engine_repeated import Repeated
 from z4j_exporter.actions.engine_request import ACTIVE_STATES, Given, Sending, TaskState
 from z4j_exporter.actions.engine_tasks import TaskFacts, Tasks
 from z4j_exporter.actions.messages import compose, retry_count
 from z4j_exporter.actions.model import Actor, Payload, Verb
 from z4j_exporter.actions.payload import Seen
-from z4j_exporter.actions.records_items import Retried
+from z4j_exporter.actions.records_items import Retried, Sent
 
 #: Celery's states of a finished task (celery/states.py), as the tracker names them.
 _OF_BACKEND: Final[dict[str, TaskState]] = {
@@ -29,6 +32,15 @@ class Links(Protocol):
 
     def depth(self, task_id: str) -> int:
         """Return how many retries of ours lead to a task."""
+
+    def retried(self, task_ids: Sequence[str]) -> Collection[str]:
+        """Return which of many tasks were sent again."""
+
+    def depths(self, task_ids: Sequence[str]) -> Mapping[str, int]:
+        """Return how many retries of ours lead to each of many tasks, without those of 0."""
+
+    def sent_as(self, new_id: str) -> Sent | None:
+        """Return how a task was sent, for certain; None when it was not us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,7 @@ class Retries:
         self._tasks = tasks
         self._links = links
         self._cap = cap
+        self._repeated = Repeated(performer, tasks.get, links)
 
     def prepare(
         self,
@@ -77,12 +90,14 @@ class Retries:
             self._access.permit(actor, verb, task_name=facts.name, queue=facts.queue)
         self.check_state(facts, from_state)
         self.check_former(task_id, sending)
+        unverified, deadline = sending.unverified, time.monotonic() + timeout_seconds
         payload = self._performer.find(
             task_id,
             caller_of(given),
             seen=Seen(facts.name, facts.queue),
             queues=[facts.queue] if facts.queue else [],
-            unverified=sending.unverified,
+            unverified=unverified,
+            others=[lambda: self._repeated.find(facts, unverified=unverified, deadline=deadline)],
             timeout_seconds=timeout_seconds,
         )
         came_from = payload.queue or (payload.routing_key if not payload.exchange else None)
@@ -178,6 +193,22 @@ class Retries:
             )
         self._check_cap(self._links.depth(task_id))
 
+    def sendable(
+        self, task_ids: Sequence[str], sending: Sending
+    ) -> tuple[list[str], dict[str, int]]:
+        """Return the tasks that ``check_former`` lets pass, and how many others, by why not."""
+        retried = () if sending.again else self._links.retried(task_ids)
+        depths = self._links.depths(task_ids)
+        kept, left_out = [], Counter[str]()
+        for task_id in task_ids:
+            if task_id in retried:
+                left_out["already-retried"] += 1
+            elif depths.get(task_id, 0) >= self._cap:
+                left_out["retry-chain-cap"] += 1
+            else:
+                kept.append(task_id)
+        return kept, dict(left_out)
+
     def _check_cap(self, depth: int) -> None:
         if depth >= self._cap:
             raise Refusal(
@@ -191,9 +222,14 @@ class Retries:
         return {
             "task": ready.payload.name,
             "queue": ready.queue,
-            "source": ready.payload.source,
+            "source": source_of(ready.payload),
             "retry_count": ready.count,
         }
+
+
+def source_of(payload: Payload) -> str:
+    """Return where a payload came from, in words."""
+    return f"{payload.source} (of the task it retries)" if payload.of_task else payload.source
 
 
 def _conflict(kind: str, detail: str, state: TaskState, hint: str) -> Refusal:

@@ -121,6 +121,8 @@ class Payload:
     chord: dict[str, Any] | None = None
     #: What the source could not give: priority, links, …; told in the answer.
     absent: tuple[str, ...] = ()
+    #: Of a retry of ours: the task that it repeats, and whose payload this is.
+    of_task: str | None = None
 
 
 class ActionError(Exception):

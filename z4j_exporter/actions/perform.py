@@ -7,7 +7,7 @@ is done. Each call takes the seconds it may last, sends at most once, and raises
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from z4j_exporter.actions.celery_ask import Answer, Question, ask
@@ -91,13 +91,15 @@ class Performer:
         seen: Seen = _SEEN_NOTHING,
         queues: Iterable[str] = (),
         unverified: bool = False,
+        others: Sequence[Source] = (),
         timeout_seconds: float = 10.0,
     ) -> Payload:
         """Return what a task was sent with, from the first that knows it exactly.
 
         ``seen``: what events told, to check against. ``queues``: where to look for its message
         first. ``unverified``: take the backend's arguments even where nobody can tell whether the
-        task changed them. Raises ActionError, see payload.first_of.
+        task changed them. ``others``: who is asked when nobody here knows it, before the caller.
+        Raises ActionError, see payload.first_of.
         """
         deadline = time.monotonic() + timeout_seconds
         named = [*queues, *([seen.queue] if seen.queue else [])]
@@ -109,6 +111,7 @@ class Performer:
             lambda: self._of_backend(task_id, seen, unverified, deadline),
             lambda: self._broker.find(task_id, named, deadline),
             lambda: self._of_worker(task_id, seen, deadline),
+            *others,
         ]
         return first_of(sources, caller, seen)
 

@@ -1,5 +1,6 @@
 """The tasks of an action: what was sent under which new id, which retry came of which task."""
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -7,6 +8,9 @@ from typing import Any, NamedTuple
 from z4j_exporter.actions.records_database import Database
 from z4j_exporter.actions.records_rows import ITEM_COLUMNS, Item, item_of, to_json
 from z4j_exporter.actions.records_states import ITEM_FOLLOWING, ItemState, TransitionError
+
+#: Ids that one query asks for: SQLite's own limit is 999 in old versions.
+_AT_ONCE = 500
 
 
 class Settled(NamedTuple):
@@ -25,6 +29,16 @@ class Retried(NamedTuple):
     new_id: str
     action_id: str
     certain: bool
+
+
+class Sent(NamedTuple):
+    """How a retry was sent, for certain."""
+
+    task_id: str
+    #: Of the item: the task's name, its queue, the payload's source.
+    detail: dict[str, Any]
+    #: Of its action.
+    options: dict[str, Any]
 
 
 class Items:
@@ -90,6 +104,25 @@ class Items:
         """Return the retry that sent a task; None when it was not us."""
         return next(iter(self._links("items.new_id", new_id)), None)
 
+    def sent_as(self, new_id: str) -> Sent | None:
+        """Return how a task was sent; None when it was not us, or that is not certain."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT items.task_id, detail_json, options_json FROM items JOIN actions"
+                " ON actions.id = action_id WHERE new_id = ? AND items.state = 'sent'",
+                (new_id,),
+            ).fetchone()
+        return Sent(row[0], json.loads(row[1]), json.loads(row[2])) if row else None
+
+    def retried(self, task_ids: Sequence[str]) -> set[str]:
+        """Return which of many tasks were, or may have been, sent again."""
+        rows = self._of_many("task_id", "task_id", "state IN ('sent', 'unknown')", task_ids)
+        return {row[0] for row in rows}
+
+    def depths(self, task_ids: Sequence[str]) -> dict[str, int]:
+        """Return how many retries of ours lead to each of many tasks, without those of 0."""
+        return dict(self._of_many("new_id, depth", "new_id", "depth > 0", task_ids))
+
     def depth(self, task_id: str) -> int:
         """Return how many retries of ours lead to a task: 0 for one that is no retry."""
         with self._database.reading() as connection:
@@ -97,6 +130,20 @@ class Items:
                 "SELECT depth FROM items WHERE new_id = ?", (task_id,)
             ).fetchone()
         return int(row[0]) if row else 0
+
+    def _of_many(
+        self, wanted: str, column: str, condition: str, task_ids: Sequence[str]
+    ) -> Sequence[Any]:
+        found: list[Any] = []
+        for start in range(0, len(task_ids), _AT_ONCE):
+            ids = task_ids[start : start + _AT_ONCE]
+            places = ", ".join("?" * len(ids))
+            with self._database.reading() as connection:
+                found += connection.execute(
+                    f"SELECT {wanted} FROM items WHERE {column} IN ({places}) AND {condition}",  # noqa: S608  # constants only
+                    tuple(ids),
+                ).fetchall()
+        return found
 
     def _links(self, column: str, task_id: str) -> Sequence[Retried]:
         with self._database.reading() as connection:
