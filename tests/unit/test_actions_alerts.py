@@ -13,7 +13,7 @@ import pytest
 from z4j_exporter.actions import alert_work
 from z4j_exporter.actions.alert_rules import parse
 from z4j_exporter.actions.alerts import AlertActions
-from z4j_exporter.actions.engine_parts import Outcome, Planned
+from z4j_exporter.actions.engine_parts import Outcome, Planned, may_pass
 from z4j_exporter.actions.engine_request import Request
 from z4j_exporter.actions.engine_tasks import TaskFacts
 from z4j_exporter.actions.model import Action, ActionError, Actor, State, Target, Verb
@@ -75,7 +75,7 @@ class Engine:
         action = planned.action
         if self.failure is not None:
             state = State.UNKNOWN if self.failure.unknown else State.REFUSED
-            self.journal.finish(action.id, state, {})
+            self.journal.finish(action.id, state, {}, release=may_pass(self.failure))
             raise self.failure
         self.done.append(action.id)
         if action.dry_run:
@@ -447,6 +447,13 @@ def test_what_is_not_done(stages: Any, error: ActionError, decision: str) -> Non
     stage.step()
     assert stage.count(decision) == 1
     assert stage.alerts.waiting == 0
+    # Sent again, the alert has another turn only where nothing was done and the cause may pass.
+    stage.engine.failure = None
+    passes = decision == "failed"
+    assert stage.post(alert()) == (202 if passes else 200)
+    stage.step()
+    assert len(stage.engine.done) == passes
+    assert stage.post(alert()) == 200
 
 
 def test_a_journal_that_fails_when_its_turn_comes(

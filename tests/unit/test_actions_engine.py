@@ -161,6 +161,32 @@ def test_a_failure_that_did_nothing_may_be_tried_again(made: Office, stub: Stub)
     assert made.engine.submit(retry()).action.state is State.DONE
 
 
+@pytest.mark.parametrize("where", ["find", "send"])
+@pytest.mark.parametrize("kind", ["broker-unreachable", "tracker-busy"])
+def test_a_key_is_free_again_after_what_may_pass(
+    made: Office, stub: Stub, where: str, kind: str
+) -> None:
+    stub.fails[where] = ActionError(kind, 503, "not now")
+    first = refusal(made, retry(idempotency_key="k"))
+    assert first.kind == kind
+    del stub.fails[where]
+    done = made.engine.submit(retry(idempotency_key="k"))
+    assert not done.replayed
+    assert made.engine.submit(retry(idempotency_key="k")).replayed
+    assert len(stub.sent) == 1
+    # What the first try came to is still told.
+    problem = made.journal.get(first.action_id).result["problem"]
+    assert problem["kind"] == kind
+
+
+def test_a_key_keeps_an_answer_that_will_not_change(made: Office, stub: Stub) -> None:
+    del stub.payloads["t1"]
+    first = refusal(made, retry(idempotency_key="k"))
+    stub.has("t1")
+    assert refusal(made, retry(idempotency_key="k")).action_id == first.action_id
+    assert stub.sent == []
+
+
 def test_what_nobody_foresaw_is_unknown_once_it_began(made: Office, stub: Stub) -> None:
     stub.fails["send"] = RuntimeError("a bug")
     error = refusal(made, retry())
@@ -180,13 +206,13 @@ def test_without_the_audit_log_nothing_is_done(
 
     with monkeypatch.context() as patched:
         patched.setattr(made.log._file, "append", full)
-        error = refusal(made, retry())
+        error = refusal(made, retry(idempotency_key="k"))
         assert (error.kind, error.status) == ("audit-unavailable", 503)
         assert made.journal.get(error.action_id).state is State.REFUSED
         # Nor is anybody told that it is forbidden.
         assert refusal(made, retry(actor=Actor("v", "viewer", "token"))).status == 503
     assert stub.sent == []
-    assert made.engine.submit(retry()).action.state is State.DONE
+    assert made.engine.submit(retry(idempotency_key="k")).action.state is State.DONE
 
 
 def test_an_outcome_that_cannot_be_audited_is_said(

@@ -101,8 +101,11 @@ class Judge:
         self._deadline = 0.0
 
     def begin_post(self) -> None:
-        """Forget what held for one post."""
+        """Forget what held for one post, and the claims that were given up since."""
         self._limits = {}
+        for key in self._waiting.take_released():
+            for dry_run in (False, True):
+                self._lately.pop((key, dry_run), None)
         self._deadline = self._monotonic() + POST_SECONDS
 
     def judge(self, rule: Rule, alert: Alert, poster: Actor) -> Judged:

@@ -36,6 +36,8 @@ class Waiting:
         #: What was taken last and is not settled.
         self._taken: Claim | None = None
         self._closed = False
+        #: Firings whose claim was given up, for who judges them.
+        self._released: set[AlertKey] = set()
 
     def __len__(self) -> int:
         return len(self._claims)
@@ -78,6 +80,17 @@ class Waiting:
         """Say that what was taken does not wait any more."""
         with self._changed:
             self._taken = None
+
+    def release(self, key: AlertKey) -> None:
+        """Say that a firing has no claim any more: sent again, it is to be judged anew."""
+        with self._changed:
+            self._released.add(key)
+
+    def take_released(self) -> set[AlertKey]:
+        """Return the firings that were released since the last call."""
+        with self._changed:
+            released, self._released = self._released, set()
+            return released
 
     def take_out(self, wanted: Callable[[Claim], bool]) -> list[Claim]:
         """Remove and return the claims that a predicate picks; they will not be taken."""

@@ -15,7 +15,7 @@ from z4j_exporter.actions.alert_request import restored
 from z4j_exporter.actions.alert_schema import Rule
 from z4j_exporter.actions.alert_stats import AlertStats, Decision
 from z4j_exporter.actions.alert_watch import WATCHED_SECONDS, Ended, Facts, Watch
-from z4j_exporter.actions.engine_parts import Outcome, Planned, Refusal
+from z4j_exporter.actions.engine_parts import Outcome, Planned, Refusal, may_pass
 from z4j_exporter.actions.engine_request import Request
 from z4j_exporter.actions.model import Action, ActionError, State
 from z4j_exporter.actions.records import ActionJournal, JournalUnavailable
@@ -149,6 +149,9 @@ class Work:
             self._not_done(rule.name, action, error)
             if self._journal.get(action.id).state is State.PENDING:
                 raise JournalUnavailable("It could not be begun.") from None
+            if may_pass(error):
+                # The engine gave its claim up with it: nothing was done, and the cause may pass.
+                self._waiting.release(claim.key)
         else:
             self._begun(rule.name, outcome.action)
 

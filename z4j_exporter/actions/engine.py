@@ -29,6 +29,7 @@ from z4j_exporter.actions.engine_parts import (
     Performs,
     Planned,
     Refusal,
+    may_pass,
 )
 from z4j_exporter.actions.engine_plan import Planner
 from z4j_exporter.actions.engine_request import Request
@@ -233,7 +234,8 @@ class Engine:
         state = State.UNKNOWN if error.unknown else State.FAILED
         stored = {"problem": Refusal.of(error).stored()}
         item = ItemState.UNKNOWN if error.unknown else ItemState.FAILED
-        self._record(action, state, stored, self._settled(action, item, {"kind": error.kind}))
+        settled = self._settled(action, item, {"kind": error.kind})
+        self._record(action, state, stored, settled, release=may_pass(error))
         self._audit.outcome(action, f"{state}: {error.kind}")
 
     def _finished(self, action: Action, state: State, result: dict[str, Any]) -> Outcome:
@@ -284,7 +286,7 @@ class Engine:
 
     def _refused(self, action: Action, error: ActionError) -> None:
         stored = {"problem": Refusal.of(error).stored()}
-        self._record(action, State.REFUSED, stored, ())
+        self._record(action, State.REFUSED, stored, (), release=may_pass(error))
 
     def _record(
         self,
@@ -292,9 +294,12 @@ class Engine:
         state: State,
         result: dict[str, Any],
         settled: tuple[Settled, ...],
+        *,
+        release: bool = False,
     ) -> tuple[Action, tuple[str, ...]]:
         try:
-            return self.journal.finish(action.id, state, result, settled=settled), ()
+            ended = self.journal.finish(action.id, state, result, settled=settled, release=release)
+            return ended, ()
         except JournalUnavailable:
             logger.error("action %s: its outcome is not in the journal", action.id)
             ended = replace(action, state=state, result=result, finished_at=self._clock())

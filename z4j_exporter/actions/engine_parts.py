@@ -150,6 +150,11 @@ class Refusal(ActionError):  # noqa: N818  # the word that the answers use
         }
 
 
+def may_pass(error: ActionError) -> bool:
+    """Whether nothing was done for a cause that may pass: the same key, or alert, may ask again."""
+    return error.status == 503 and not error.unknown
+
+
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
     """How far actions go; the settings say more."""
