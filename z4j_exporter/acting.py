@@ -171,6 +171,8 @@ class Acting:
             alert_rules=alerts.stats.counted() if alerts else {},
             alerts_waiting=alerts.waiting if alerts else None,
             truncated_alerts=alerts.stats.truncated_alerts_total if alerts else 0,
+            breakers_open=_open(alerts),
+            notifications=alerts.stats.posts() if alerts else {},
             audit_seq=self._audit.head.seq,
             audit_mac=self._audit.head.mac,
             audit_recovered=self._audit.recovered,
@@ -185,6 +187,12 @@ class Acting:
                     pass
             except ActionError as error:
                 logger.warning("old actions could not be pruned: %s", error)
+
+
+def _open(alerts: AlertActions | None) -> dict[str, bool]:
+    # A breaker that is half open lets its rule act.
+    states = alerts.work.breakers() if alerts is not None else {}
+    return {rule: state == "open" for rule, state in states.items()}
 
 
 def _backend(settings: Settings) -> BackendOptions | None:

@@ -154,15 +154,21 @@ def test_a_failed_task_is_retried_by_its_alert_once(tmp_path: Path) -> None:
             assert call["args"] == ("order", 7)
             assert (call["retry_of"], call["retry_count"]) == (task_id, 1)
             played.stage.wait_for(new_id, "SUCCESS")
-            assert played.get(f"/tasks/{task_id}")["retried_as"][0]["task_id"] == new_id
+            (retried,) = played.get(f"/tasks/{task_id}")["retried_as"]
+            assert retried["task_id"] == new_id
+            cause = played.get(f"/actions/{retried['action_id']}")["alert"]
+            assert (cause["rule"], cause["fingerprint"]) == ("retry-failed", alert["fingerprint"])
             wait_until(lambda: not first.alerts(), 30, "the alert resolves")
             wait_until(lambda: played.counted("done") == 1, 10)
             assert played.counted("queued") == 1
+            assert played.exporter is not None
+            scraped = played.exporter.scrape().splitlines()
+            assert 'celery_exporter_alert_rule_breaker_open{rule="retry-failed"} 0' in scraped
+            assert 'celery_exporter_alert_notifications_total{code="202"} 1' in scraped
             # A second Alertmanager has the same alert, and posts it again and again.
             second.send(again)
             wait_until(lambda: played.counted("duplicate") >= 2, 20, "it is posted again")
             # It does so too when the exporter was killed and has only its journal left.
-            assert played.exporter is not None
             played.exporter.kill()
             played.start()
             wait_until(lambda: played.counted("duplicate") >= 1, 40, "it is posted again")

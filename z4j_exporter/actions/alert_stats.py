@@ -63,3 +63,8 @@ class AlertStats:
         """Return a copy of the decisions."""
         with self._lock:
             return dict(self.alert_rules_total)
+
+    def posts(self) -> dict[int, int]:
+        """Return a copy of the posts by status."""
+        with self._lock:
+            return dict(self.notifications_total)

@@ -13,6 +13,7 @@ from z4j_exporter.actions.schemas_answers import (
     ActionItemsView,
     ActionView,
     AskedView,
+    CauseView,
     GroupView,
     HeldView,
     ItemView,
@@ -41,6 +42,7 @@ def action_view(action: Action, notes: Sequence[str] = ()) -> ActionView:
         group_id=action.target.group_id,
         queue=action.target.queue,
         actor=action.actor.name,
+        alert=_cause(action),
         requested_at=action.requested_at,
         finished_at=action.finished_at,
         new_task_id=new_ids[0] if new_ids else None,
@@ -115,7 +117,17 @@ def group_view(known: KnownGroup, visible: Sequence[TaskFacts]) -> GroupView:
     )
 
 
+def _cause(action: Action) -> CauseView | None:
+    kept = action.options.get("alert")
+    if not kept:
+        return None
+    return CauseView(
+        rule=kept["rule"], fingerprint=kept["fingerprint"], starts_at=float(kept["starts_at"])
+    )
+
+
 def _asked(known: "TaskKnown") -> AskedView:
+    # Of what a worker holds it also tells the arguments: they are not shown.
     return AskedView(
         backend_state=known.state,
         held_by=[HeldView(worker=h.worker, phase=h.phase, pool=h.pool) for h in known.held],

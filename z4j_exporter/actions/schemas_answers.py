@@ -13,6 +13,14 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class CauseView(_Answer):
+    """The alert that an action is due to."""
+
+    rule: str
+    fingerprint: str
+    starts_at: float = Field(description="Epoch seconds.")
+
+
 class ActionView(_Answer):
     """An action, and what came of it so far."""
 
@@ -24,6 +32,7 @@ class ActionView(_Answer):
     group_id: str | None = None
     queue: str | None = None
     actor: str
+    alert: CauseView | None = None
     requested_at: float = Field(description="Epoch seconds.")
     finished_at: float | None = Field(None, description="Epoch seconds.")
     new_task_id: str | None = Field(None, description="Of a retry: the id that it runs under now.")

@@ -38,6 +38,10 @@ class ActionReadings:
     #: None where there are no rules.
     alerts_waiting: int | None
     truncated_alerts: int
+    #: By rule, whether its breaker is open.
+    breakers_open: Mapping[str, bool]
+    #: By the status of the answer.
+    notifications: Mapping[int, int]
     audit_seq: int
     audit_mac: str
     audit_recovered: int
@@ -72,6 +76,11 @@ def action_snapshots(r: ActionReadings) -> list[FamilySnapshot]:
         snapshots += [
             _each(c.ALERT_RULES, _pairs(r.alert_rules)),
             FamilySnapshot(c.ALERTS_WAITING, [("", r.alerts_waiting)]),
+            _each(c.ALERT_BREAKER_OPEN, _named({k: int(v) for k, v in r.breakers_open.items()})),
+            _each(
+                c.ALERT_NOTIFICATIONS,
+                {(str(code),): n for code, n in ({202: 0, 503: 0} | dict(r.notifications)).items()},
+            ),
             FamilySnapshot(c.ALERTS_TRUNCATED, [("", r.truncated_alerts)]),
         ]
     return snapshots

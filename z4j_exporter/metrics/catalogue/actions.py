@@ -62,6 +62,19 @@ ALERTS_WAITING = Family(
     "Actions that alerts asked for and that wait for their turn.",
     counts="action",
 )
+ALERT_BREAKER_OPEN = Family(
+    "celery_exporter_alert_rule_breaker_open",
+    "gauge",
+    "1 while a rule is stopped since what it retried failed again, else 0.",
+    ("rule",),
+)
+ALERT_NOTIFICATIONS = Family(
+    "celery_exporter_alert_notifications_total",
+    "counter",
+    "Messages of Alertmanager's by the status of the answer: after 503 it sends them again.",
+    ("code",),
+    counts="message",
+)
 ALERTS_TRUNCATED = Family(
     "celery_exporter_truncated_alerts_total",
     "counter",
@@ -102,6 +115,7 @@ ACTION_HTTP_REQUESTS = Family(
 
 ACTION_FAMILIES = (
     ACTIONS, ACTION_AUTH_FAILURES, ACTION_DENIALS, ACTION_RATE_LIMITED, ACTION_TOKENS,
-    ACTION_TOKEN_RELOADS, ACTION_TOKENS_CURRENT, ALERT_RULES, ALERTS_WAITING, ALERTS_TRUNCATED,
-    AUDIT_ENTRIES, AUDIT_HEAD, AUDIT_RECOVERED, AUDIT_FAILURES, ACTION_HTTP_REQUESTS,
+    ACTION_TOKEN_RELOADS, ACTION_TOKENS_CURRENT, ALERT_RULES, ALERTS_WAITING, ALERT_BREAKER_OPEN,
+    ALERT_NOTIFICATIONS, ALERTS_TRUNCATED, AUDIT_ENTRIES, AUDIT_HEAD, AUDIT_RECOVERED,
+    AUDIT_FAILURES, ACTION_HTTP_REQUESTS,
 )  # fmt: skip
