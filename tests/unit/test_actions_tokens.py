@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.certs import certificates
-from z4j_exporter.actions import tokens_yaml
+from z4j_exporter import strict_yaml
 from z4j_exporter.actions.model import Actor
 from z4j_exporter.actions.tokens import (
     TOKEN_PATTERN,
@@ -262,7 +262,7 @@ def test_a_file_that_is_too_large_or_not_text(tmp_path: Path) -> None:
 
 
 def test_yaml_scalars_stay_text() -> None:
-    assert tokens_yaml.load("a: [no, 007, 1e3, ~, 2026-01-01]", name="x") == {
+    assert strict_yaml.load("a: [no, 007, 1e3, ~, 2026-01-01]", name="x") == {
         "a": ["no", "007", "1e3", "~", "2026-01-01"]
     }
 

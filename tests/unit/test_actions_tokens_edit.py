@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from z4j_exporter.actions import tokens_yaml
+from z4j_exporter import strict_yaml
 from z4j_exporter.actions.tokens import make_token, stored
 from z4j_exporter.actions.tokens_edit import TokenNameError, with_token, without_entry
 from z4j_exporter.actions.tokens_file import parse, read
@@ -66,7 +66,7 @@ def test_a_new_token_is_added_behind_the_others_and_nothing_else_changes() -> No
     head, tail = BY_HAND.removesuffix("# the end\n"), "# the end\n"
     assert text.startswith(head + "  - name: new\n    role: operator\n")
     assert text.endswith(tail)
-    assert tokens_yaml.load(text, name="")["tokens"][-1] == new
+    assert strict_yaml.load(text, name="")["tokens"][-1] == new
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_was_added_is_what_is_read_and_goes_again(
             continue
         new = entry(name, tasks=tasks, comment=comment)
         text = with_token(text, new, name="t.yml")
-        assert tokens_yaml.load(text, name="")["tokens"][-1] == new
+        assert strict_yaml.load(text, name="")["tokens"][-1] == new
     for name in names(text):
         if name not in ("deploy", "alice", "bob", "gate"):
             text = without_entry(text, name, name="t.yml")

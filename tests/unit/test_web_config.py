@@ -117,7 +117,7 @@ def test_go_durations(text: str, seconds: float) -> None:
         ("- a", "valid dictionary"),
         ("just text", "valid dictionary"),
         ("a: [", "line "),
-        ("a: 1\na: 2", "line 2: the key 'a' is there twice"),
+        ("a: 1\na: 2", "line 2: a key is there twice"),
         ("a: *b", "needs quotes"),
         ("!!python/object/apply:os.system [true]", "web.yml"),
         ("? [a]\n: b", "web.yml"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from z4j_exporter.actions import tokens_yaml
+from z4j_exporter import strict_yaml
 from z4j_exporter.actions.alert_schema import Rule, RulesSchema
 from z4j_exporter.errors import ConfigError, FileError
 
@@ -33,7 +33,7 @@ def read(path: Path) -> tuple[Rule, ...]:
 
 def parse(text: str, *, name: str) -> tuple[Rule, ...]:
     """Return the rules of a text; ``name`` is for the messages. Raises ConfigError."""
-    document = tokens_yaml.load(text, name=name)
+    document = strict_yaml.load(text, name=name)
     if not isinstance(document, dict):
         raise ConfigError(f"{name} has no keys: it needs rules", hint=_HINT)
     _refuse_what_alerts_never_do(document, name)

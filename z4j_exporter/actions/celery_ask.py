@@ -66,9 +66,9 @@ class Workers(Mailbox):
         Sooner, a moment after ``enough`` said so. ``gate`` is passed before anything is sent.
         Raises SourceLostError when the broker does not serve it, and what drivers raise.
         """
-        self._bound_waits(max(0.1, deadline - time.monotonic()))
-        self._check_fanout()
-        with self._replies() as (channel, queue):
+        self.bound_waits(max(0.1, deadline - time.monotonic()))
+        self.check_fanout()
+        with self.replies() as (channel, queue):
             gate.go_through()
             tickets = self._tell(channel, queue, questions, deadline)
             return self._gather(channel, queue, tickets, deadline, enough)
@@ -77,7 +77,7 @@ class Workers(Mailbox):
         self, channel: Any, queue: Any, questions: Collection[Question], deadline: float
     ) -> dict[str, Question]:
         exchange = Exchange(  # type: ignore[no-untyped-call]  # kombu has no types
-            f"{self._exchange}.pidbox", type="fanout", durable=False, delivery_mode="transient"
+            f"{self.exchange}.pidbox", type="fanout", durable=False, delivery_mode="transient"
         )
         producer: Any = Producer(channel, auto_declare=False)  # type: ignore[no-untyped-call]  # same
         tickets = {}
@@ -128,7 +128,7 @@ class Workers(Mailbox):
         lingering = False
         while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
-                self._connection.drain_events(timeout=min(left, _LOOK_SECONDS))
+                self.connection.drain_events(timeout=min(left, _LOOK_SECONDS))
             if not lingering and enough(answers):
                 deadline = min(deadline, time.monotonic() + _LINGER_SECONDS)
                 lingering = True

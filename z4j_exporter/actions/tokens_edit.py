@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from z4j_exporter.actions import tokens_yaml
+from z4j_exporter import strict_yaml
 from z4j_exporter.actions.tokens_file import parse
-from z4j_exporter.actions.tokens_yaml import TextLoader
 from z4j_exporter.errors import ConfigError, ExporterError
+from z4j_exporter.strict_yaml import TextLoader
 
 _HEADER = "# Who may act on tasks. The hash of a token is kept here, never the token.\n"
 #: A line with its end (YAML 1.1, 5.4, as PyYAML's marks count them).
@@ -62,7 +62,7 @@ def without_entry(text: str, entry_name: str, *, name: str) -> str:
 def _content(text: str, *, name: str) -> dict[str, Any]:
     """Return the file's content as it is written, after a check that it is a token file."""
     parse(text, name=name)
-    document = tokens_yaml.load(text, name=name)
+    document = strict_yaml.load(text, name=name)
     return dict(document) if document else {}
 
 
@@ -81,7 +81,7 @@ def _first_that_fits(edited: str | None, wanted: dict[str, Any], *, name: str) -
 
 def _says(text: str, wanted: dict[str, Any]) -> bool:
     try:
-        document = tokens_yaml.load(text, name="")
+        document = strict_yaml.load(text, name="")
     except ConfigError:
         return False
     return isinstance(document, dict) and _without_blanks(document) == _without_blanks(wanted)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from z4j_exporter.actions import tokens_yaml
+from z4j_exporter import strict_yaml
 from z4j_exporter.actions.tokens_schema import TokenFileSchema
 from z4j_exporter.actions.tokens_set import TokenSet
 from z4j_exporter.errors import ConfigError, FileError
@@ -53,7 +53,7 @@ def as_text(data: bytes, *, name: str) -> str:
 
 def parse(text: str, *, name: str) -> TokenSet:
     """Return the entries of a token file; ``name`` is for the messages. Raises ConfigError."""
-    document = tokens_yaml.load(text, name=name)
+    document = strict_yaml.load(text, name=name)
     if document in (None, ""):
         document = {}
     if not isinstance(document, dict):

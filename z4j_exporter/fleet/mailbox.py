@@ -57,13 +57,13 @@ class Mailbox:
     """
 
     def __init__(self, settings: Settings, control_exchange: str = "celery") -> None:
-        self._connection, self.location = open_connection(_hands_off(settings))
-        self._exchange = control_exchange
+        self.connection, self.location = open_connection(_hands_off(settings))
+        self.exchange = control_exchange
 
     def close(self) -> None:
         """Close the connection; never raises."""
-        self._bound_waits(_CLOSE_SECONDS)
-        release(self._connection)
+        self.bound_waits(_CLOSE_SECONDS)
+        release(self.connection)
 
     def ask(
         self,
@@ -78,9 +78,9 @@ class Mailbox:
         Raises SourceLostError when the broker does not serve it.
         """
         try:
-            self._bound_waits(timeout_seconds)
-            self._check_fanout()
-            with self._replies() as (channel, queue):
+            self.bound_waits(timeout_seconds)
+            self.check_fanout()
+            with self.replies() as (channel, queue):
                 tickets = self._send(channel, queue, commands, timeout_seconds)
                 self._collect(channel, queue, tickets, take, timeout_seconds, stopping)
         except SourceLostError:
@@ -88,25 +88,26 @@ class Mailbox:
         except Exception as error:  # noqa: BLE001 - each driver has errors of its own
             raise lost(self.location, error) from None
 
-    def _bound_waits(self, seconds: float) -> None:
+    def bound_waits(self, seconds: float) -> None:
         """Let no read of py-amqp wait for ever: a timeout stays with the socket it was set on."""
         with contextlib.suppress(Exception):
-            self._connection.connection.transport.sock.settimeout(seconds)
+            self.connection.connection.transport.sock.settimeout(seconds)
 
-    def _check_fanout(self) -> None:
-        if not self._connection.transport.implements.exchange_type & {"fanout"}:
-            name = self._connection.transport.driver_type
+    def check_fanout(self) -> None:
+        """Raise SourceLostError for a transport that cannot ask all workers."""
+        if not self.connection.transport.implements.exchange_type & {"fanout"}:
+            name = self.connection.transport.driver_type
             raise SourceLostError(f"the transport {name} does not carry remote control")
 
     @contextlib.contextmanager
-    def _replies(self) -> Any:
-        """Make the reply queue: exclusive and gone with the connection, as Celery's.
+    def replies(self) -> Any:
+        """Make the reply queue, and yield it after its channel; exclusive and gone as Celery's.
 
         Redis knows neither: there it is deleted, binding and all, or each round would leave one.
         """
-        channel = self._connection.default_channel
+        channel = self.connection.default_channel
         oid = str(uuid4())
-        name = f"reply.{self._exchange}.pidbox"
+        name = f"reply.{self.exchange}.pidbox"
         exchange = Exchange(name, type="direct", durable=False, delivery_mode="transient")  # type: ignore[no-untyped-call]  # kombu has no types
         queue: Any = Queue(  # type: ignore[no-untyped-call]  # kombu has no types
             f"{oid}.{name}",
@@ -121,7 +122,7 @@ class Mailbox:
         try:
             yield channel, queue
         finally:
-            if self._connection.transport.driver_type != "amqp":
+            if self.connection.transport.driver_type != "amqp":
                 with contextlib.suppress(Exception):
                     queue.delete()
 
@@ -129,7 +130,7 @@ class Mailbox:
         self, channel: Any, queue: Any, commands: tuple[str, ...], timeout_seconds: float
     ) -> dict[str, str]:
         exchange = Exchange(  # type: ignore[no-untyped-call]  # kombu has no types
-            f"{self._exchange}.pidbox", type="fanout", durable=False, delivery_mode="transient"
+            f"{self.exchange}.pidbox", type="fanout", durable=False, delivery_mode="transient"
         )
         producer: Any = Producer(channel, auto_declare=False)  # type: ignore[no-untyped-call]  # same
         tickets = {}
@@ -183,7 +184,7 @@ class Mailbox:
         consumer.consume()  # until the connection is closed
         while not stopping() and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
-                self._connection.drain_events(timeout=min(left, _LOOK_SECONDS))
+                self.connection.drain_events(timeout=min(left, _LOOK_SECONDS))
             if done:
                 deadline = min(deadline, time.monotonic() + _LINGER_SECONDS)
                 done = False

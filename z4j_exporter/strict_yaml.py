@@ -1,4 +1,4 @@
-"""Reads YAML that decides who may do what: no key twice, all scalars stay text, no input quoted."""
+"""Reads YAML of configuration files: no key twice, all scalars stay text, no input quoted."""
 
 import re
 from typing import Any
