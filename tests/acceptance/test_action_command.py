@@ -177,6 +177,8 @@ class Terminal:
     def __init__(self, *args: str, env: dict[str, str]) -> None:
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
+            # A shell that runs the tests in the background has them ignore it, children too.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             os.environ.update(env, TERM="xterm", COLUMNS="100")
             os.execv(PROGRAM, [PROGRAM, *args])  # noqa: S606
         self.shown = ""
