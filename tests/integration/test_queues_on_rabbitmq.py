@@ -142,7 +142,11 @@ def test_age_of_the_oldest_message_where_it_has_a_timestamp(vhost: Vhost) -> Non
         made.basic_consume("held", callback=lambda _: None)
         found = read_until(
             reader,
-            lambda all_: [depth(all_[n])[:2] for n in sorted(all_)] == [(2, 1), (1, 0), (2, 0)],
+            # The broker reports the time of the head of a queue apart from the counts.
+            lambda all_: (
+                [depth(all_[n])[:2] for n in sorted(all_)] == [(2, 1), (1, 0), (2, 0)]
+                and all_["stamped"].oldest_age_seconds is not None
+            ),
         )
         assert 100 <= (found["stamped"].oldest_age_seconds or 0) < 130
         assert found["plain"].oldest_age_seconds is None
