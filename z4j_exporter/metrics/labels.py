@@ -3,8 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from z4j_exporter.errors import ConfigError
-from z4j_exporter.patterns import compile_pattern
+from z4j_exporter.patterns import compile_pattern, compile_rewrite
 
 #: Where everything beyond the cap on series goes.
 OVERFLOW = "__overflow__"
@@ -12,8 +11,6 @@ OVERFLOW = "__overflow__"
 FILTERED = "__filtered__"
 #: Characters of a label value; real task names and nodenames are far shorter.
 MAX_LABEL_LENGTH = 200
-#: Characters of a user's pattern that a message repeats.
-_SHOWN = 80
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -72,23 +69,10 @@ class WorkerLabel:
     """
 
     def __init__(self, rules: Sequence[str] = ()) -> None:
-        self._rules = []
-        for rule in rules:
-            pattern, separator, replacement = rule.rpartition("=")
-            if not separator or not pattern:
-                raise ConfigError(
-                    f"--worker-label-rewrite: {rule[:_SHOWN]!r} is not PATTERN=REPLACEMENT",
-                    hint=r"For example '(.*)@web-.*=\1@web'.",
-                )
-            compiled = compile_pattern(pattern, "--worker-label-rewrite")
-            try:
-                compiled.sub(replacement, "")  # it reads the replacement, match or not
-            except (re.error, IndexError) as error:
-                raise ConfigError(
-                    f"--worker-label-rewrite: replacement {replacement[:_SHOWN]!r}: {error}",
-                    hint=r"\1 stands for the first group of the pattern.",
-                ) from None
-            self._rules.append((compiled, replacement))
+        self._rules = [
+            compile_rewrite(rule, "--worker-label-rewrite", example=r"(.*)@web-.*=\1@web")
+            for rule in rules
+        ]
 
     def __call__(self, nodename: str) -> str:
         """Return the label value for a nodename."""

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from z4j_exporter.errors import ConfigError
-from z4j_exporter.patterns import compile_pattern
+from z4j_exporter.patterns import compile_rewrite
 from z4j_exporter.tracing.model import Source
 from z4j_exporter.tracing.text import clean
 
@@ -19,8 +18,6 @@ _CLIENT = re.compile(r"gen\d+(?:@.*)?", re.DOTALL)
 _NUMBER = re.compile(r"[\s._-]*\d+\Z")
 #: Processes remembered.
 _MAX_SOURCES = 10_000
-#: Characters of a user's rule that a message repeats.
-_SHOWN = 80
 
 
 class Services:
@@ -69,18 +66,6 @@ class Services:
 
 
 def _parse(rule: str) -> tuple[re.Pattern[str], str]:
-    pattern, separator, replacement = rule.rpartition("=")
-    if not separator or not pattern or not replacement:
-        raise ConfigError(
-            f"--trace-service: {rule[:_SHOWN]!r} is not PATTERN=SERVICE",
-            hint=r"For example 'shop-\d+@.*=shop'.",
-        )
-    compiled = compile_pattern(pattern, "--trace-service")
-    try:
-        compiled.sub(replacement, "")  # it reads the replacement, match or not
-    except (re.error, IndexError) as error:
-        raise ConfigError(
-            f"--trace-service: service {replacement[:_SHOWN]!r}: {error}",
-            hint=r"\1 stands for the first group of the pattern.",
-        ) from None
-    return compiled, replacement
+    return compile_rewrite(
+        rule, "--trace-service", into="service", example=r"shop-\d+@.*=shop", empty=False
+    )
