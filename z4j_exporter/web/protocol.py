@@ -57,6 +57,8 @@ class DeadlineProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; only the first of a request sets its deadline, a drip does not move it."""
+        if self.transport.is_closing():
+            return  # what comes after the last answer is of no interest
         if self.connection.phase is Phase.IDLE:
             self.connection.enter(Phase.REQUEST)
         super().data_received(data)
@@ -74,6 +76,7 @@ class DeadlineProtocol(H11Protocol):
             return
         self.connection.enter(Phase.RESPONSE)
         super().send_400_response(msg)
+        self._read_to_the_end()
 
     def on_response_complete(self) -> None:
         """Go on to the next request."""
@@ -81,8 +84,17 @@ class DeadlineProtocol(H11Protocol):
         # uvicorn's own timer closes in order, which a peer that does not read never lets end.
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
+            self._read_to_the_end()
             return
         self.connection.enter(Phase.IDLE if self._between_requests() else Phase.REQUEST)
+
+    def _read_to_the_end(self) -> None:
+        """Read again, if reading was paused, so that closing comes to its end.
+
+        asyncio's TLS that is told of the client's farewell while reading is paused closes only
+        once somebody reads again, and forgets that it was told to close (sslproto.eof_received).
+        """
+        self.flow.resume_reading()
 
     def _between_requests(self) -> bool:
         answered = self.cycle is not None and self.cycle.response_complete
