@@ -9,12 +9,13 @@ ARGS ?=
 # Test processes side by side: most tests wait for servers, so more than there are processors.
 JOBS ?= 4
 
-.PHONY: help demo test lint bench format servers clean
+.PHONY: help demo test lint bench format generate servers clean
 
 help:
 	@echo "make demo    see it work: a broker, workers and the exporter, on this machine"
 	@echo "make test    install what the tests need, and run them    (ARGS=... for pytest)"
 	@echo "make lint    types, style, import contracts"
+	@echo "make generate  write dashboards, the chart's files and the reference docs again"
 	@echo "make bench   CPU, memory and losses beside Celery's Receiver and Flower"
 
 demo: $(DEMO)/.done
@@ -32,6 +33,12 @@ lint: $(DEV)/.done
 format: $(DEV)/.done
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
+
+# What is written by programs: dashboards, the chart's copies of files, docs of options and metrics.
+generate: $(DEV)/.done
+	$(DEV)/bin/python -m dashboards
+	$(DEV)/bin/python -m tools.reference
+	$(DEV)/bin/python -m tools.chart
 
 bench: $(DEV)/.done servers
 	$(DEV)/bin/python -m benchmarks $(ARGS)

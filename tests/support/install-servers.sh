@@ -11,6 +11,7 @@ wants rabbitmq-server rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server
 wants prometheus prometheus /usr/bin/prometheus
 wants faketime faketime /usr/bin/faketime
 wants curl curl /usr/bin/curl
+wants chromium chromium /usr/bin/chromium
 [ -n "$need" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
