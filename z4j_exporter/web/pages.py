@@ -10,6 +10,7 @@ from z4j_exporter.web.asgi import Receive, Scope, Send, header, send_body, send_
 from z4j_exporter.web.landing import CONTENT_SECURITY_POLICY, Advice, Landing, landing_page
 from z4j_exporter.web.negotiation import accepts_gzip, requested_names
 from z4j_exporter.web.stats import WebStats
+from z4j_exporter.web.status import Status
 from z4j_exporter.web.traces import TRACES_PATH, Answer, Traces, answer
 from z4j_exporter.web.workers import BusyError, Workers
 
@@ -54,7 +55,11 @@ def _no_advice() -> Sequence[Advice]:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What the pages show. The callables must be quick: they run in the event loop."""
+    """What the pages show.
+
+    The callables must be quick, since they run in the event loop: all but ``exposition`` and
+    ``status``.
+    """
 
     exposition: Exposition
     #: Whether the process does its work: its threads are alive. For a liveness probe.
@@ -68,6 +73,8 @@ class Pages:
     source: str = ""
     #: The traces that are remembered, if any are.
     traces: Traces | None = None
+    #: The picture of this moment; may take a second, so it is asked in a worker thread.
+    status: Callable[[], Status] | None = None
 
 
 def create_app(pages: Pages, stats: WebStats) -> "PagesApp":

@@ -129,6 +129,8 @@ class Status:
     rates: Sequence[Rate] = ()
     #: Tasks in progress by state; a state that is not known is absent.
     in_progress: Mapping[str, int] = field(default_factory=dict)
+    #: Tasks in progress in all; known even where there was no time to look at each.
+    in_progress_total: int | None = None
     #: Transitions since the start, by name: sent, received, started, succeeded, failed, …
     totals: Mapping[str, int] = field(default_factory=dict)
     #: Those that are down first, then the busiest.
@@ -154,3 +156,5 @@ class Status:
     lag_p99_seconds: float | None = None
     #: Whether /traces answers.
     traces: bool = False
+    #: What this picture lacks and why, a sentence each; empty when it is whole.
+    notes: Sequence[str] = ()
