@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +11,7 @@ from rich.console import Console
 from z4j_exporter.app import Exporter
 from z4j_exporter.cli import demo as command
 from z4j_exporter.demo.run import DemoOptions
+from z4j_exporter.demo.settings import exporter_settings
 from z4j_exporter.demo.stage import BuildExporter
 
 
@@ -57,10 +59,18 @@ def test_what_makes_no_sense_is_a_usage_error(given: list[DemoOptions], line: li
     assert given == []
 
 
-def test_the_exporter_is_the_one_that_run_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def _settings(directory: Path) -> dict[str, Any]:
+    return exporter_settings(
+        broker_url="redis+socket:///nowhere.sock", listen_address="127.0.0.1:0", directory=directory
+    )
+
+
+def test_the_exporter_is_the_one_that_run_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://real-collector:4318")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://real-collector:4318")
-    exporter = command._build_exporter(None, "redis+socket:///nowhere.sock", "127.0.0.1:0")
+    exporter = command._build_exporter(None, _settings(tmp_path))
     assert isinstance(exporter, Exporter)
     assert exporter.settings.broker_url == "redis+socket:///nowhere.sock"
     assert exporter.settings.listen_address == "127.0.0.1:0"
@@ -70,10 +80,8 @@ def test_the_exporter_is_the_one_that_run_starts(monkeypatch: pytest.MonkeyPatch
     assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" not in os.environ
 
 
-def test_spans_go_to_the_endpoint_that_is_given() -> None:
-    exporter = command._build_exporter(
-        "http://127.0.0.1:4318", "redis+socket:///nowhere.sock", "127.0.0.1:0"
-    )
+def test_spans_go_to_the_endpoint_that_is_given(tmp_path: Path) -> None:
+    exporter = command._build_exporter("http://127.0.0.1:4318", _settings(tmp_path))
     assert isinstance(exporter, Exporter)
     assert exporter.settings.otlp_endpoint == "http://127.0.0.1:4318"
     assert exporter.settings.trace_memory_spans

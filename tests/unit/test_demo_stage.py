@@ -1,7 +1,9 @@
 """The demo's stage: its exporter's address, its broker's socket, its children's environment."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,9 +37,11 @@ class Built:
     def __init__(self, *taken: str) -> None:
         self.taken = taken
         self.exporters: list[Exporter] = []
+        self.settings: list[Mapping[str, Any]] = []
 
-    def __call__(self, _broker_url: str, listen_address: str) -> Exporter:
-        exporter = Exporter(listen_address)
+    def __call__(self, settings: Mapping[str, Any]) -> Exporter:
+        self.settings.append(settings)
+        exporter = Exporter(settings["listen_address"])
         exporter.taken = self.taken
         self.exporters.append(exporter)
         return exporter
@@ -58,6 +62,8 @@ def test_a_taken_port_gives_a_free_one_on_the_same_host(tmp_path: Path) -> None:
     assert refusal is not None
     assert "in use" in refusal.message
     assert [exporter.address for exporter in built.exporters] == ["127.0.0.1:9808", "127.0.0.1:0"]
+    # One that could not listen may hold its files still.
+    assert len({settings["journal_path"] for settings in built.settings}) == 2
 
 
 def test_a_host_that_is_not_ours_stays_an_error(tmp_path: Path) -> None:

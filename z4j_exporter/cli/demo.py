@@ -1,8 +1,10 @@
 """The command ``z4j-exporter demo``: everything to be seen, nothing to be installed."""
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -15,8 +17,6 @@ from z4j_exporter.demo.workers import FEWEST_WORKERS
 
 #: Where OpenTelemetry's own variables would send them.
 _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-#: Spans that the demo's exporter remembers: some minutes of them.
-_MEMORY_SPANS = 5_000
 
 
 @click.command()
@@ -93,20 +93,9 @@ def demo(
     run_demo(options, partial(_build_exporter, otlp), Console())
 
 
-def _build_exporter(
-    otlp_endpoint: str | None, broker_url: str, listen_address: str
-) -> RunningExporter:
+def _build_exporter(otlp_endpoint: str | None, settings: Mapping[str, Any]) -> RunningExporter:
     if otlp_endpoint is None:
         # Somebody's real collector must not get the demo's spans unasked.
         for name in _ENDPOINT_VARIABLES:
             os.environ.pop(name, None)
-    settings = {
-        "broker_url": broker_url,
-        "listen_address": listen_address,
-        # Someone is watching: look more often than is usual.
-        "queue_poll_interval": 2.0,
-        "inspect_interval": 10.0,
-        "trace_memory_spans": _MEMORY_SPANS,
-        "otlp_endpoint": otlp_endpoint,
-    }
-    return Exporter(build_settings(settings))
+    return Exporter(build_settings({**settings, "otlp_endpoint": otlp_endpoint}))

@@ -2,7 +2,8 @@
 
 Workers import it as ``celery -A z4j_exporter.demo.sample_app worker``. Tasks do nothing but
 sleep for as long as they are told and end in the way they are told, so that the traffic decides
-what happens and a seed makes it the same every time.
+what happens and a seed makes it the same every time. The capture hook is installed, as in any
+application that wants its groups followed and its messages kept.
 """
 
 import os
@@ -14,6 +15,7 @@ from celery import Celery, Task, chain, chord
 from celery.exceptions import Reject
 from celery.signals import worker_process_init
 
+from z4j_exporter import capture
 from z4j_exporter.demo.broker import BROKER_URL_VARIABLE
 from z4j_exporter.demo.tether import die_with_parent
 
@@ -36,6 +38,8 @@ app.conf.update(
     task_default_queue="orders",
     task_routes={"crawl.*": {"queue": "crawl"}, "media.*": {"queue": "media"}},
 )
+# Someone is watching: tell about the hook itself sooner than is usual.
+capture.install(app, name="shop", report_seconds=5)
 
 
 class PageError(Exception):
@@ -44,6 +48,10 @@ class PageError(Exception):
 
 class CardDeclinedError(Exception):
     """The bank does not answer (yet)."""
+
+
+class PictureError(Exception):
+    """The file is no picture."""
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator] # celery ships no types
@@ -159,9 +167,11 @@ def store(extracted: dict[str, Any]) -> str:
 
 
 @app.task(name="media.thumbnail", acks_late=True)  # type: ignore[untyped-decorator]
-def thumbnail(seconds: float) -> float:
-    """Scale a picture; member of a group or header of a chord."""
+def thumbnail(seconds: float, damaged: bool = False) -> float:
+    """Scale a picture; member of a group or header of a chord. Fails for a damaged one."""
     time.sleep(seconds)
+    if damaged:
+        raise PictureError("truncated JPEG")
     return seconds
 
 

@@ -34,7 +34,9 @@ def _seconds(chance: Random, median: float) -> float:
 
 
 def _order(chance: Random, _: Later) -> None:
-    shop.place.delay(_seconds(chance, 0.08))
+    # Some can wait: on Redis the priority 0 is served first, and 9 last.
+    priority = 9 if chance.random() < 0.1 else 0
+    shop.place.apply_async((_seconds(chance, 0.08),), priority=priority)
 
 
 def _checkout(chance: Random, _: Later) -> None:
@@ -53,6 +55,17 @@ def _gallery(chance: Random, _: Later) -> None:
 
 def _album(chance: Random, _: Later) -> None:
     chord([shop.thumbnail.s(_seconds(chance, 0.2)) for _number in range(3)])(shop.album.s())
+
+
+def _damaged_gallery(chance: Random, _: Later) -> None:
+    damaged = chance.randrange(3)
+    group(shop.thumbnail.s(_seconds(chance, 0.2), n == damaged) for n in range(3)).delay()
+
+
+def _damaged_album(chance: Random, _: Later) -> None:
+    # The chord's body never runs.
+    pictures = [shop.thumbnail.s(_seconds(chance, 0.2), n == 1) for n in range(3)]
+    chord(pictures)(shop.album.s())
 
 
 def _crawl(chance: Random, _: Later) -> None:
@@ -125,6 +138,8 @@ SCENARIOS = (
     Scenario("sale", 25, 1, _sale),
     Scenario("gallery", 4, 4, _gallery),
     Scenario("album", 4, 3, _album),
+    Scenario("damaged gallery", 3, 0.7, _damaged_gallery),
+    Scenario("damaged album", 3, 0.7, _damaged_album),
     Scenario("crawl", 3, 10, _crawl),
     Scenario("render", 1, 6, _render),
     Scenario("remind", 1, 4, _remind),

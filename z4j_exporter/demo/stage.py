@@ -2,16 +2,18 @@
 
 import contextlib
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from z4j_exporter.demo.broker import BROKER_URL_VARIABLE, Broker
 from z4j_exporter.demo.processes import Child, clean_environment, stop_all
 from z4j_exporter.demo.scrape import scrape
+from z4j_exporter.demo.settings import exporter_settings
 from z4j_exporter.demo.workers import STOP_SECONDS, nodename, start_worker
 from z4j_exporter.errors import DemoError, ListenError
 from z4j_exporter.web.address import parse_address
@@ -40,8 +42,8 @@ class RunningExporter(Protocol):
         """Stop within its own deadline."""
 
 
-#: Builds an exporter that reads a broker (first argument, a URL) and listens on an address.
-BuildExporter = Callable[[str, str], RunningExporter]
+#: Builds an exporter with these settings, by their names.
+BuildExporter = Callable[[Mapping[str, Any]], RunningExporter]
 
 
 class Stage:
@@ -88,12 +90,12 @@ class Stage:
                 hint="It shows what a browser can open: give it HOST:PORT.",
             )
         refusal = None
-        exporter = self._build_exporter(self._broker_url, str(address))
+        exporter = self._exporter(str(address))
         try:
             exporter.start()
         except ListenError as error:
             refusal = error
-            exporter = self._build_exporter(self._broker_url, str(replace(address, port=0)))
+            exporter = self._exporter(str(replace(address, port=0)))
             try:
                 exporter.start()
             except ListenError:
@@ -162,6 +164,15 @@ class Stage:
         """Kill all processes at once: for someone who does not want to wait."""
         for child in reversed(self._children):
             child.kill()
+
+    def _exporter(self, listen_address: str) -> RunningExporter:
+        # Files of its own: one that could not listen may still hold the locks of its files.
+        files = Path(tempfile.mkdtemp(prefix="exporter-", dir=self._directory))
+        return self._build_exporter(
+            exporter_settings(
+                broker_url=self._broker_url, listen_address=listen_address, directory=files
+            )
+        )
 
     def _workers_up(self) -> set[str]:
         up = scrape(self.url).by("worker", "celery_worker_up")

@@ -1,0 +1,22 @@
+"""The settings of the demo's exporter: all there is to see, with its files in one directory."""
+
+from pathlib import Path
+from typing import Any
+
+#: Spans that it remembers: some minutes of them.
+_MEMORY_SPANS = 5_000
+
+
+def exporter_settings(*, broker_url: str, listen_address: str, directory: Path) -> dict[str, Any]:
+    """Return the settings by their names; ``directory`` is there and nobody else's."""
+    return {
+        "broker_url": broker_url,
+        "listen_address": listen_address,
+        # Someone is watching: look more often than is usual.
+        "queue_poll_interval": 2.0,
+        "inspect_interval": 10.0,
+        "trace_memory_spans": _MEMORY_SPANS,
+        "journal_path": directory / "journal.db",
+        # The groups of tasks are read from it too, as where no capture hook is installed.
+        "result_backend_url": broker_url,
+    }
