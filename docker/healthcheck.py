@@ -1,0 +1,51 @@
+"""Asks the exporter in this container whether it works; exit code 0 when it does, 1 when not.
+
+What is asked is /-/healthy, which does not depend on the broker. The address is that of
+Z4J_EXPORTER_LISTEN_ADDRESS, or the default; where TLS or another address is set by an option or a
+file, set HEALTHCHECK_URL (``https://127.0.0.1:9808/-/healthy``). Nothing of the package is
+imported: this runs every half a minute, and is to cost little.
+"""
+
+import os
+import ssl
+import sys
+import urllib.error
+import urllib.request
+
+#: Seconds that an answer may take; less than the image's HEALTHCHECK --timeout.
+TIMEOUT_SECONDS = 4.0
+
+
+def url() -> str:
+    """Return the address to ask."""
+    if given := os.environ.get("HEALTHCHECK_URL"):
+        return given
+    address = os.environ.get("Z4J_EXPORTER_LISTEN_ADDRESS") or ":9808"
+    host, _, port = address.rpartition(":")
+    if host in ("", "0.0.0.0", "[::]"):  # noqa: S104 - every address: this one is among them
+        host = "127.0.0.1"
+    return f"http://{host}:{port}/-/healthy"
+
+
+def healthy() -> bool:
+    """Return whether the exporter says that it works."""
+    # The certificate is made for the name that others use, and nothing secret is sent.
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    # No proxy of the environment: the exporter is in this container.
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
+    try:
+        with opener.open(url(), timeout=TIMEOUT_SECONDS) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        # Users are asked for on every path: who asks for one is up.
+        return error.code == 401
+    except (OSError, ValueError):
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(0 if healthy() else 1)
