@@ -10,9 +10,11 @@ from rich.console import Console
 
 from z4j_exporter.app import Exporter
 from z4j_exporter.cli import demo as command
+from z4j_exporter.demo.access import make_access
 from z4j_exporter.demo.run import DemoOptions
 from z4j_exporter.demo.settings import exporter_settings
 from z4j_exporter.demo.stage import BuildExporter
+from z4j_exporter.web.address import Address
 
 
 @pytest.fixture
@@ -60,8 +62,12 @@ def test_what_makes_no_sense_is_a_usage_error(given: list[DemoOptions], line: li
 
 
 def _settings(directory: Path) -> dict[str, Any]:
+    directory.chmod(0o700)
     return exporter_settings(
-        broker_url="redis+socket:///nowhere.sock", listen_address="127.0.0.1:0", directory=directory
+        broker_url="redis+socket:///nowhere.sock",
+        listen_address="127.0.0.1:0",
+        directory=directory,
+        access=make_access(directory, Address("127.0.0.1", 0)),
     )
 
 

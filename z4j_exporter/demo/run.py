@@ -86,6 +86,7 @@ def _start(stage: Stage, options: DemoOptions, console: Console) -> None:
         console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
     stage.start_workers(options.workers)
     stage.start_traffic(options.rate)
+    stage.start_staff()
     console.print(f"Open {_addresses(stage.url)}", highlight=False, soft_wrap=True)
 
 

@@ -9,6 +9,7 @@ application that wants its groups followed and its messages kept.
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task, chain, chord
@@ -24,6 +25,9 @@ VISIT_RETRY_SECONDS = 1.0
 #: Attempts to charge a card that fail before one succeeds.
 CHARGE_FAILURES = 2
 
+#: While this file is there, in the demo's directory, the mail server is away.
+MAIL_AWAY = Path("mail-server-away")
+
 #: The broker keeps the results as well. Outside the demo nothing is sent anywhere.
 _BROKER_URL = os.environ.get(BROKER_URL_VARIABLE, "memory://")
 
@@ -36,7 +40,11 @@ app.conf.update(
     task_send_sent_event=True,
     worker_send_task_events=True,
     task_default_queue="orders",
-    task_routes={"crawl.*": {"queue": "crawl"}, "media.*": {"queue": "media"}},
+    task_routes={
+        "crawl.*": {"queue": "crawl"},
+        "mail.*": {"queue": "mail"},
+        "media.*": {"queue": "media"},
+    },
 )
 # Someone is watching: tell about the hook itself sooner than is usual.
 capture.install(app, name="shop", report_seconds=5)
@@ -161,6 +169,18 @@ def extract(page: str) -> dict[str, Any]:
 def store(extracted: dict[str, Any]) -> str:
     """Store what was extracted."""
     return f"{len(extracted['links'])} links stored"
+
+
+# -- mail: with priorities, and a server that is away at times ---------------------------------
+
+
+@app.task(name="mail.send")  # type: ignore[untyped-decorator]
+def send(seconds: float) -> str:
+    """Send a mail, if the mail server is there."""
+    time.sleep(seconds)
+    if MAIL_AWAY.exists():
+        raise ConnectionError("the mail server refuses connections")
+    return "sent"
 
 
 # -- media: slow tasks, acknowledged late ----------------------------------------------------

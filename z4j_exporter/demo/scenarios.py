@@ -8,6 +8,9 @@ from celery import chain, chord, group
 
 from z4j_exporter.demo import sample_app as shop
 
+#: Seconds that the mail server is away.
+_OUTAGE_SECONDS = 3.0
+
 
 class Later(Protocol):
     """Something that runs an action after a delay."""
@@ -84,6 +87,23 @@ def _publish(chance: Random, _: Later) -> None:
     shop.publish.delay(_seconds(chance, 0.05))
 
 
+def _mail(chance: Random, _: Later) -> None:
+    # On Redis a smaller number is served first.
+    shop.send.apply_async((_seconds(chance, 0.05),), priority=chance.choice((0, 3, 6, 9)))
+
+
+def _newsletter(chance: Random, _: Later) -> None:
+    for _number in range(40):
+        shop.send.apply_async((_seconds(chance, 0.1),), priority=9)
+
+
+def _mail_outage(chance: Random, later: Later) -> None:
+    shop.MAIL_AWAY.touch()
+    later(_OUTAGE_SECONDS, lambda: shop.MAIL_AWAY.unlink(missing_ok=True))
+    for _number in range(3):
+        later(chance.uniform(0.3, 0.6 * _OUTAGE_SECONDS), lambda: _mail(chance, later))
+
+
 def _ship(chance: Random, _: Later) -> None:
     shop.ship.delay(chance.choice(("by air", "by sea")))
 
@@ -144,6 +164,9 @@ SCENARIOS = (
     Scenario("render", 1, 6, _render),
     Scenario("remind", 1, 4, _remind),
     Scenario("publish", 9, 2, _publish),
+    Scenario("mail", 1, 8, _mail),
+    Scenario("newsletter", 40, 0.3, _newsletter),
+    Scenario("mail outage", 3, 0.25, _mail_outage),
     Scenario("ship", 1, 4, _ship),
     Scenario("charge", 1, 3, _charge),
     Scenario("nonsense", 1, 2, _nonsense),

@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from z4j_exporter.demo.access import Access
+
 #: Spans that it remembers: some minutes of them.
 _MEMORY_SPANS = 5_000
 
 
-def exporter_settings(*, broker_url: str, listen_address: str, directory: Path) -> dict[str, Any]:
+def exporter_settings(
+    *, broker_url: str, listen_address: str, directory: Path, access: Access
+) -> dict[str, Any]:
     """Return the settings by their names; ``directory`` is there and nobody else's."""
     return {
         "broker_url": broker_url,
@@ -19,4 +23,10 @@ def exporter_settings(*, broker_url: str, listen_address: str, directory: Path) 
         "journal_path": directory / "journal.db",
         # The groups of tasks are read from it too, as where no capture hook is installed.
         "result_backend_url": broker_url,
+        "actions": True,
+        "actions_listen_address": str(access.address),
+        "actions_token_file": access.token_file,
+        "actions_rules_file": access.rules_file,
+        "actions_journal_path": directory / "actions.db",
+        "actions_audit_path": directory / "audit.jsonl",
     }

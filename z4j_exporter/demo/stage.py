@@ -10,13 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from z4j_exporter.demo.access import Access, actions_address, make_access
 from z4j_exporter.demo.broker import BROKER_URL_VARIABLE, Broker
 from z4j_exporter.demo.processes import Child, clean_environment, stop_all
 from z4j_exporter.demo.scrape import scrape
 from z4j_exporter.demo.settings import exporter_settings
+from z4j_exporter.demo.staff import Staff
 from z4j_exporter.demo.workers import STOP_SECONDS, nodename, start_worker
 from z4j_exporter.errors import DemoError, ListenError
-from z4j_exporter.web.address import parse_address
+from z4j_exporter.web.address import Address, parse_address
 
 #: The traffic's seed: the same customers every time.
 _SEED = 1
@@ -59,6 +61,7 @@ class Stage:
         self._children: list[Child] = []
         self._broker_url = ""
         self.url = ""
+        self.access: Access | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -90,12 +93,12 @@ class Stage:
                 hint="It shows what a browser can open: give it HOST:PORT.",
             )
         refusal = None
-        exporter = self._exporter(str(address))
+        exporter = self._exporter(address)
         try:
             exporter.start()
         except ListenError as error:
             refusal = error
-            exporter = self._exporter(str(replace(address, port=0)))
+            exporter = self._exporter(replace(address, port=0))
             try:
                 exporter.start()
             except ListenError:
@@ -151,6 +154,14 @@ class Stage:
         self._stack.callback(traffic.kill)
         self._children.append(traffic)
 
+    def start_staff(self) -> None:
+        """Start to act on tasks now and then, as people and alerts do."""
+        if self.access is None:
+            raise DemoError("The staff needs an exporter to ask.")
+        staff = Staff(self.url, self.access)
+        staff.start()
+        self._stack.callback(staff.stop)
+
     def check(self) -> None:
         """Raise DemoError, with the end of its log, when a process has ended."""
         for child in self._children:
@@ -165,12 +176,16 @@ class Stage:
         for child in reversed(self._children):
             child.kill()
 
-    def _exporter(self, listen_address: str) -> RunningExporter:
+    def _exporter(self, address: Address) -> RunningExporter:
         # Files of its own: one that could not listen may still hold the locks of its files.
         files = Path(tempfile.mkdtemp(prefix="exporter-", dir=self._directory))
+        self.access = make_access(files, actions_address(address))
         return self._build_exporter(
             exporter_settings(
-                broker_url=self._broker_url, listen_address=listen_address, directory=files
+                broker_url=self._broker_url,
+                listen_address=str(address),
+                directory=files,
+                access=self.access,
             )
         )
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from z4j_exporter.demo.scenarios import SCENARIOS, Scenario
 
 #: Seconds between two scenarios of the tour at the start.
-_TOUR_STEP_SECONDS = 0.2
+_TOUR_STEP_SECONDS = 0.16
 
 
 class Visit(NamedTuple):

@@ -14,7 +14,7 @@ STOP_SECONDS = 4.0
 #: Processes in each worker's pool.
 _CONCURRENCY = 4
 #: Queues by the worker's number, taken in turn.
-_QUEUES = ("orders,crawl", "media")
+_QUEUES = ("orders,crawl", "media,mail")
 
 
 def nodename(number: int) -> str:
