@@ -1,4 +1,4 @@
-"""Answers the pages of recent traces: a list of the latest, and each as OTLP/JSON."""
+"""Answers the pages of recent traces: a list of the latest, and each as OTLP/JSON or told."""
 
 from datetime import UTC, datetime
 
@@ -6,8 +6,9 @@ import msgspec
 from msgspec import Struct
 
 from z4j_exporter.tracing.encode import otlp_json
-from z4j_exporter.tracing.memory import RecentSpans, Summary
+from z4j_exporter.tracing.memory import RecentSpans, Summary, summary
 from z4j_exporter.tracing.text import clean
+from z4j_exporter.tracing.told import ToldSpan, told
 
 _SECOND = 1_000_000_000
 
@@ -37,6 +38,13 @@ class Latest(Struct):
     evicted: int
 
 
+class Told(Struct):
+    """A trace: all of it in a line, and its first spans in the order of the tree."""
+
+    line: TraceLine
+    told: list[ToldSpan]
+
+
 class TraceAnswers:
     """The memory of spans as the pages ask it. Safe for several threads."""
 
@@ -45,9 +53,13 @@ class TraceAnswers:
 
     def latest(self, count: int) -> bytes:
         """Return the latest traces as JSON (see Latest)."""
-        lines = [_line(trace) for trace in self._recent.latest(count)]
-        told = Latest(lines, spans=len(self._recent), evicted=self._recent.evicted)
-        return msgspec.json.encode(told) + b"\n"
+        lines = self.lines(count)
+        latest = Latest(lines, spans=len(self._recent), evicted=self._recent.evicted)
+        return msgspec.json.encode(latest) + b"\n"
+
+    def lines(self, count: int) -> list[TraceLine]:
+        """Return the latest traces, the latest first."""
+        return [_line(trace) for trace in self._recent.latest(count)]
 
     def find(self, wanted: str) -> list[str]:
         """Return the ids of the traces that an id, or the beginning of one, names."""
@@ -57,6 +69,11 @@ class TraceAnswers:
         """Return a trace as OTLP/JSON, None when it is not remembered any more."""
         spans = self._recent.trace(bytes.fromhex(trace_id))
         return otlp_json(spans).encode() if spans else None
+
+    def story(self, trace_id: str, most: int) -> Told | None:
+        """Return a trace with so many of its spans, None when it is not remembered any more."""
+        spans = self._recent.trace(bytes.fromhex(trace_id))
+        return Told(_line(summary(spans)), told(spans, most)) if spans else None
 
 
 def _line(trace: Summary) -> TraceLine:

@@ -10,8 +10,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-#: Which answer belongs to which content: "Content-Type" for plain text.
+#: "Content-Type" of plain text and of pages.
 TEXT = b"text/plain; charset=utf-8"
+HTML = b"text/html; charset=utf-8"
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:

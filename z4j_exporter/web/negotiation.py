@@ -1,4 +1,4 @@
-"""What a request asks for: compression, and the families of a filtered scrape. Pure."""
+"""What a request asks for: compression, HTML, and the families of a filtered scrape. Pure."""
 
 from urllib.parse import parse_qsl
 
@@ -8,11 +8,27 @@ MAX_NAMES = 1000
 
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether a client takes gzip, by its Accept-Encoding header (RFC 9110, 12.5.3)."""
-    qualities: dict[str, float] = {}
-    for item in accept_encoding.split(","):
-        coding, *parameters = item.split(";")
-        qualities[coding.strip().lower()] = _quality(parameters)
+    qualities = _qualities(accept_encoding)
     return qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0))) > 0
+
+
+def prefers_html(accept: str) -> bool:
+    """Whether a client likes HTML better than JSON, by its Accept header (RFC 9110, 12.5.1).
+
+    Browsers do. Who takes anything, as curl does, gets what programs read.
+    """
+    qualities = _qualities(accept)
+    anything = qualities.get("*/*", 0.0)
+    html = qualities.get("text/html", qualities.get("text/*", anything))
+    return html > qualities.get("application/json", qualities.get("application/*", anything))
+
+
+def _qualities(listed: str) -> dict[str, float]:
+    qualities: dict[str, float] = {}
+    for item in listed.split(","):
+        name, *parameters = item.split(";")
+        qualities[name.strip().lower()] = _quality(parameters)
+    return qualities
 
 
 def _quality(parameters: list[str]) -> float:

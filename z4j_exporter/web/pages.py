@@ -1,25 +1,34 @@
-"""The pages of the exporter: metrics, traces, probes and a landing page, as ASGI."""
+"""The pages of the exporter: metrics, status, traces and probes, as ASGI."""
 
 import logging
+import math
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from z4j_exporter.web.asgi import Receive, Scope, Send, header, send_body, send_text
-from z4j_exporter.web.landing import CONTENT_SECURITY_POLICY, Advice, Landing, landing_page
+from z4j_exporter.web.asgi import HTML, Receive, Scope, Send, header, send_body, send_text
+from z4j_exporter.web.frame import HEADERS
 from z4j_exporter.web.negotiation import accepts_gzip, requested_names
+from z4j_exporter.web.refresh import NO_CHOICE, Refresh, chosen
 from z4j_exporter.web.stats import WebStats
-from z4j_exporter.web.status import Status
-from z4j_exporter.web.traces import TRACES_PATH, Answer, Traces, answer
+from z4j_exporter.web.status import Advice, Status
+from z4j_exporter.web.status_page import status_page
+from z4j_exporter.web.trace_model import Traces
+from z4j_exporter.web.traces import TRACES_PATH, Answer, Asked, answer
 from z4j_exporter.web.workers import BusyError, Workers
 
 _LOGGER = logging.getLogger("z4j_exporter.web")
 
-#: Scrapes (and traces) rendered at one time. More would only share the interpreter lock.
+#: Scrapes rendered at one time. More would only share the interpreter lock.
 _RENDER_THREADS = 2
 #: Scrapes that may wait for one of them; the next is told to come again.
 _RENDERS_WAITING = 16
+#: Threads for pages that people read: whatever they ask for, scrapes do not wait for it.
+_PAGE_THREADS = 1
+#: Seconds that a status page is shown again before a new picture is taken.
+_STATUS_SECONDS = 1.0
 #: zlib's level. An exposition of 5 MB (36 000 samples) took 11 ms and became 0.33 MB at level 1,
 #: 34 ms and 0.27 MB at level 6.
 _GZIP_LEVEL = 1
@@ -75,25 +84,34 @@ class Pages:
     traces: Traces | None = None
     #: The picture of this moment; may take a second, so it is asked in a worker thread.
     status: Callable[[], Status] | None = None
+    #: Where traces are kept, with ``{trace_id}`` in it; "" where nobody said.
+    trace_url: str = ""
 
 
-def create_app(pages: Pages, stats: WebStats) -> "PagesApp":
+def create_app(
+    pages: Pages, stats: WebStats, *, monotonic: Callable[[], float] = time.monotonic
+) -> "PagesApp":
     """Return the ASGI application for the exporter's pages."""
-    return PagesApp(pages, stats)
+    return PagesApp(pages, stats, monotonic)
 
 
 class PagesApp:
     """The pages as an ASGI application; call `close` when no listener serves it any more."""
 
-    def __init__(self, pages: Pages, stats: WebStats) -> None:
+    def __init__(self, pages: Pages, stats: WebStats, monotonic: Callable[[], float]) -> None:
         self._pages = pages
         self._stats = stats
+        self._monotonic = monotonic
         stats.known_paths |= set(PATHS)
         self._workers = Workers(threads=_RENDER_THREADS, waiting=_RENDERS_WAITING, name="render")
+        self._page_workers = Workers(threads=_PAGE_THREADS, waiting=_RENDERS_WAITING, name="page")
+        #: When it was made, and the page, by how often it renews itself. One thread knows it.
+        self._shown: dict[Refresh, tuple[float, Answer]] = {}
 
     def close(self) -> None:
         """Let the rendering threads end."""
         self._workers.close()
+        self._page_workers.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Answer one request."""
@@ -113,7 +131,7 @@ class PagesApp:
             case "/-/ready":
                 await self._state(send, self._pages.ready, "Ready.", self._pages.advice())
             case "/":
-                await self._landing(send)
+                await self._status(scope, send)
             case _ if path == TRACES_PATH or path.startswith(f"{TRACES_PATH}/"):
                 await self._traces(scope, send)
             case _:
@@ -128,22 +146,77 @@ class PagesApp:
             content_type, body = self._pages.exposition(accept, names, scraper)
             return Answer(200, content_type.encode("latin-1"), body)
 
-        await self._rendered(scope, send, render, "metrics")
+        await self._rendered(scope, send, render, "metrics", self._workers)
 
     async def _traces(self, scope: Scope, send: Send) -> None:
-        path, query = scope["path"], scope["query_string"]
-        await self._rendered(scope, send, lambda: answer(self._pages.traces, path, query), "traces")
+        accept = (header(scope, b"accept") or b"").decode("latin-1")
+        asked = Asked(scope["path"], scope["query_string"], accept)
+        pages = self._pages
+
+        def render() -> Answer:
+            return answer(pages.traces, asked, version=pages.version, trace_url=pages.trace_url)
+
+        await self._rendered(scope, send, render, "traces", self._page_workers)
+
+    async def _status(self, scope: Scope, send: Send) -> None:
+        refresh = chosen(scope["query_string"])
+        if refresh is None:
+            await send_text(send, 400, f"{NO_CHOICE}\n")
+            return
+        await self._rendered(
+            scope, send, lambda: self._status_page(refresh), "status", self._page_workers
+        )
+
+    def _status_page(self, refresh: Refresh) -> Answer:
+        """Return the page, of this moment or of one just now."""
+        now = self._monotonic()
+        made_at, made = self._shown.get(refresh, (0.0, None))
+        if made is None or now - made_at >= _STATUS_SECONDS:
+            page = status_page(self._picture(), refresh, trace_url=self._pages.trace_url)
+            made = Answer(200, HTML, page)
+            self._shown[refresh] = (now, made)
+        return made
+
+    def _picture(self) -> Status:
+        if self._pages.status is not None:
+            try:
+                return self._pages.status()
+            except Exception:
+                # The page is what people open when something is wrong: it says what it can.
+                _LOGGER.exception("the status could not be taken")
+        return self._least()
+
+    def _least(self) -> Status:
+        """Return what is known without asking anyone."""
+        pages = self._pages
+        ready, healthy = _ask(pages.ready), _ask(pages.healthy)
+        return Status(
+            taken_at=time.time(),
+            version=pages.version,
+            uptime_seconds=math.nan,
+            ready=ready.ready and healthy.ready,
+            reason=healthy.reason if not healthy.ready else ready.reason,
+            source=pages.source,
+            findings=pages.advice(),
+            traces=pages.traces is not None,
+            notes=["The rest could not be read: the log says why."] if pages.status else [],
+        )
 
     async def _rendered(
-        self, scope: Scope, send: Send, render: Callable[[], Answer], what: str
+        self,
+        scope: Scope,
+        send: Send,
+        render: Callable[[], Answer],
+        what: str,
+        workers: Workers,
     ) -> None:
         """Send what a worker thread renders, compressed if that is wanted and worth it."""
         gzip = accepts_gzip((header(scope, b"accept-encoding") or b"").decode("latin-1"))
         try:
-            made, gzipped = await self._workers.run(_compressed, render, gzip)
+            made, gzipped = await workers.run(_compressed, render, gzip)
         except BusyError:
             self._stats.add("busy_responses")
-            text = "Too many scrapes at the same time.\n"
+            text = "Too many requests at the same time.\n"
             await send_text(send, 503, text, headers=[(b"retry-after", b"1")])
         except Exception:
             self._stats.add("exposition_errors")
@@ -151,6 +224,8 @@ class PagesApp:
             await send_text(send, 500, f"The {what} could not be rendered; the log says why.\n")
         else:
             headers = [(b"vary", b"Accept, Accept-Encoding")]
+            if made.content_type == HTML:
+                headers += HEADERS
             if gzipped:
                 headers.append((b"content-encoding", b"gzip"))
             await send_body(send, made.status, made.content_type, made.body, headers=headers)
@@ -162,21 +237,6 @@ class PagesApp:
         text = good if state.ready else state.reason
         lines = [text, *(f"{a.severity}: {a.title}: {a.text}" for a in advice)]
         await send_text(send, 200 if state.ready else 503, "\n".join(lines) + "\n")
-
-    async def _landing(self, send: Send) -> None:
-        ready, healthy = _ask(self._pages.ready), _ask(self._pages.healthy)
-        page = landing_page(
-            Landing(
-                version=self._pages.version,
-                source=self._pages.source,
-                ready=ready.ready and healthy.ready,
-                reason=healthy.reason if not healthy.ready else ready.reason,
-                advice=self._pages.advice(),
-                traces=self._pages.traces is not None,
-            )
-        )
-        policy = [(b"content-security-policy", CONTENT_SECURITY_POLICY)]
-        await send_body(send, 200, b"text/html; charset=utf-8", page, headers=policy)
 
 
 def _compressed(render: Callable[[], Answer], gzip: bool) -> tuple[Answer, bool]:

@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from z4j_exporter.web.landing import Advice
+
+class Advice(NamedTuple):
+    """Something that someone should look at."""
+
+    #: problem or warning.
+    severity: str
+    title: str
+    text: str
 
 
 class Connection(NamedTuple):
@@ -104,7 +111,7 @@ class Loss(NamedTuple):
     family: str
     #: What it means, a few words.
     meaning: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody asks a loss for
 
 
 @dataclass(frozen=True, slots=True)
