@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from z4j_exporter import __version__
 from z4j_exporter.background import Background, worth_telling
 from z4j_exporter.capturing import Capturing
-from z4j_exporter.config import Settings, option_name
+from z4j_exporter.config import Settings
 from z4j_exporter.doctor.facts import BrokerFacts
 from z4j_exporter.errors import ExporterError
 from z4j_exporter.events.decode import Decoder
 from z4j_exporter.metrics.actions import action_snapshots
 from z4j_exporter.metrics.exporter import OwnMetrics, OwnReadings, process_families
 from z4j_exporter.metrics.fleet import make_fleet_metrics
-from z4j_exporter.metrics.profiles import make_profile
+from z4j_exporter.metrics.profiles import make_profile, warn_of_idle_settings
 from z4j_exporter.metrics.queues import make_queue_metrics
 from z4j_exporter.metrics.registry import Registry, expose
 from z4j_exporter.metrics.store import FamilySnapshot
@@ -27,14 +27,17 @@ from z4j_exporter.pipeline.buffer import Buffer
 from z4j_exporter.pipeline.malloc import give_large_pieces_back
 from z4j_exporter.pipeline.reader import Reader
 from z4j_exporter.sources.open import open_source
+from z4j_exporter.status.gather import StatusGatherer
+from z4j_exporter.status.parts import Parts
+from z4j_exporter.status.recent import Recent
 from z4j_exporter.telemetry import Telemetry
 from z4j_exporter.track.cluster import Cluster, make_cluster
 from z4j_exporter.track.transitions import Emit
-from z4j_exporter.web.landing import Advice
 from z4j_exporter.web.listener import Listener
 from z4j_exporter.web.pages import Pages, Readiness, create_app
 from z4j_exporter.web.reload import WebConfig
 from z4j_exporter.web.stats import WebStats
+from z4j_exporter.web.status import Advice
 
 if TYPE_CHECKING:
     from z4j_exporter.acting import Acting
@@ -52,14 +55,6 @@ _ANSWER_SECONDS = 8.0
 #: Seconds that one thread may hold the interpreter while another waits. At Python's 5 ms the
 #: applier keeps the reader from the socket for so long that Redis cuts us off in a burst.
 _SWITCH_SECONDS = 0.0005
-#: Settings that only one profile knows.
-_CELERY_EXPORTER_ONLY = {
-    "default_queue_name",
-    "metric_prefix",
-    "static_labels",
-    "generic_hostname_task_sent_metric",
-    "generic_hostname_worker_task_metric",
-}
 #: New container objects between two garbage collections. What the tracker keeps is hidden from
 #: the collector, and what an event makes is freed at once: to look often finds nothing.
 _GC_THRESHOLD = 50_000
@@ -89,6 +84,7 @@ class Exporter:
             make_queue_metrics(settings, self._profile.store),
             make_fleet_metrics(settings),
         )
+        self._recent = Recent()
         self._decoder = Decoder(max_message_bytes=settings.max_message_bytes)
         self._buffer = Buffer(settings.buffer_bytes, monotonic=time.monotonic, wall=time.time)
         self._reader = Reader(self.source, self._buffer, on_connected=self._resume)
@@ -98,6 +94,7 @@ class Exporter:
             self._make_cluster,
             [self._profile],
             lag=self._registry.own.lag,
+            on_tick=lambda now: self._status.tick(now),
             is_connected=lambda: self._reader.connected or self._reader.ended,
         )
         self._connected_at = time.monotonic()
@@ -109,6 +106,7 @@ class Exporter:
             WebConfig(settings.web_config_file, self._stats) if settings.web_config_file else None
         )
         self._stopping = False
+        self._status = self._make_status()
         pages = Pages(
             exposition=self.exposition,
             healthy=self.healthy,
@@ -117,6 +115,7 @@ class Exporter:
             version=__version__,
             source=self.source.location,
             traces=self._telemetry.traces,
+            status=self._status.status,
         )
         self._listener = Listener(
             create_app(pages, self._stats),
@@ -125,13 +124,7 @@ class Exporter:
             stats=self._stats,
         )
         self._acting = self._make_actions()
-        for field in sorted(_CELERY_EXPORTER_ONLY & settings.model_fields_set):
-            if settings.metrics_profile != "celery-exporter":
-                logger.warning(
-                    "--%s has no effect with the profile %s",
-                    option_name(field),
-                    settings.metrics_profile,
-                )
+        warn_of_idle_settings(settings)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -225,6 +218,27 @@ class Exporter:
             for f in worth_telling(self._background.findings)
         ]
 
+    def _make_status(self) -> StatusGatherer:
+        return StatusGatherer(
+            Parts(
+                settings=self.settings,
+                source=self.source,
+                reader=self._reader,
+                buffer=self._buffer,
+                applier=self._applier,
+                background=self._background,
+                telemetry=self._telemetry,
+                capturing=self._capturing,
+                own=self._registry.own,
+                recent=self._recent,
+                readings=self._readings,
+                acting=lambda: self._acting,
+                ready=self.ready,
+                healthy=self.healthy,
+                advice=self.advice,
+            )
+        )
+
     def _make_actions(self) -> "Acting | None":
         """Return the actions, None where they are off."""
         if not self.settings.actions:
@@ -254,7 +268,10 @@ class Exporter:
     def _make_cluster(self, emit: Emit) -> Cluster:
         tracer = self._telemetry.tracer
         cluster = make_cluster(
-            self.settings, self._capturing.following(emit), tracer, self._capturing
+            self.settings,
+            self._recent.following(self._capturing.following(emit)),
+            tracer,
+            self._capturing,
         )
         self._capturing.attach(cluster.task)
         if tracer is not None:

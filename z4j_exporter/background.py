@@ -80,6 +80,18 @@ class Background:
         self._checkup = threading.Thread(target=self._check, name="checkup", daemon=True)
         #: What the last check-up found; replaced, never changed.
         self.findings: tuple[Finding, ...] = ()
+        #: Whether there was one.
+        self.examined = False
+
+    @property
+    def polls_queues(self) -> bool:
+        """Whether the queues are looked at."""
+        return self._poller is not None
+
+    @property
+    def asks_workers(self) -> bool:
+        """Whether workers are asked about themselves."""
+        return self._fleet is not None
 
     @property
     def queues(self) -> QueuePoll | None:
@@ -151,6 +163,7 @@ class Background:
         while not self._stopping.wait(_CHECKUP_SECONDS):
             try:
                 self.findings = self._diagnose()
+                self.examined = True
             except (RuntimeError, TimeoutError):
                 continue  # the applier is busy or has ended: the next time tells
             except Exception:

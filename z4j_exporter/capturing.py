@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from z4j_exporter.backend.lookup import make_backend_lookup
+from z4j_exporter.backend.lookup import BackendLookup, make_backend_lookup
 from z4j_exporter.config import Settings
 from z4j_exporter.events.captured import Captured
 from z4j_exporter.events.model import Event
@@ -51,6 +51,11 @@ class Capturing:
         self.journal = make_journal(settings)
         self._backend = make_backend_lookup(settings, self._learned)
         self._journal_metrics, self._backend_metrics = JournalMetrics(), BackendMetrics()
+
+    @property
+    def backend(self) -> BackendLookup | None:
+        """What looks groups up in the result backend; None where there is nothing to ask."""
+        return self._backend
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -118,6 +123,11 @@ class Capturing:
         families: list[FamilySnapshot] = []
         if self._any and self._groups_metrics is not None:
             families += self._groups_metrics.collect(self.groups, floor)
+        return families + self.reports()
+
+    def reports(self) -> list[FamilySnapshot]:
+        """Return what hooks, the journal and the result backend say of themselves: few series."""
+        families: list[FamilySnapshot] = []
         if self._any and self._reports is not None:
             families += self._reports.collect()
         if self.journal is not None:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from z4j_exporter.capturing import Capturing
@@ -11,14 +12,27 @@ from z4j_exporter.config import Settings
 from z4j_exporter.metrics.export_durations import ExportDurations
 from z4j_exporter.metrics.exporter import SpanReadings
 from z4j_exporter.metrics.push import Take, make_push
+from z4j_exporter.otlp.outcome import Outcome
 from z4j_exporter.tracing.answers import TraceAnswers
 from z4j_exporter.tracing.export_open import open_span_exporter
 from z4j_exporter.tracing.memory import RecentSpans
 from z4j_exporter.tracing.model import Span
 from z4j_exporter.tracing.tracer import Tracer, make_tracer
+from z4j_exporter.track.table import Task
 
 #: Spans remembered where there is an endpoint and nothing is said of it.
 _MEMORY_SPANS = 5_000
+
+
+class Sending(NamedTuple):
+    """Something that is sent by OTLP, and how that went last."""
+
+    #: traces or metrics.
+    signal: str
+    #: The endpoint, without secrets.
+    where: str
+    #: None before the first request has ended.
+    last: Outcome | None
 
 
 class Telemetry:
@@ -93,6 +107,23 @@ class Telemetry:
             clamped=tracer.clamped,
             queued=sender.queued if sender else 0,
         )
+
+    def sending(self) -> list[Sending]:
+        """Return what is sent, and how that goes."""
+        found = []
+        if self._sender is not None:
+            found.append(Sending("traces", self._sender.location, self._sender.last))
+        if self._push is not None:
+            found.append(Sending("metrics", self._push.location, self._push.last))
+        return found
+
+    def remembers(self, trace_id: bytes) -> bool:
+        """Return whether ``traces`` has a trace."""
+        return self._recent is not None and self._recent.has(trace_id)
+
+    def trace_of(self, task: Task) -> bytes | None:
+        """Return the id of the trace that a task is in, as far as it is known."""
+        return self.tracer.trace_of(task) if self.tracer is not None else None
 
     def _emit(self) -> Callable[[list[Span]], None]:
         sender, recent = self._sender, self._recent

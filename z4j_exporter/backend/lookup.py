@@ -68,6 +68,11 @@ class BackendLookup:
         """Where it looks, without secrets."""
         return self._reader.location
 
+    @property
+    def trouble(self) -> str:
+        """Why it could not be read last time; "" where it could."""
+        return self._trouble
+
     def look_up(self, uuid: str) -> None:
         """Ask for a task's group, soon. The applier's thread calls it."""
         with self._changed:

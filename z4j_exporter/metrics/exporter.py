@@ -83,6 +83,10 @@ class OwnMetrics:
         """
         self._lag.observe(seconds if seconds > 0.0 else 0.0)
 
+    def lags(self) -> tuple[int, ...]:
+        """Return how many lags there were by bucket, each by itself, the last beyond all bounds."""
+        return tuple(self._lag.counts)
+
     def collect(self, readings: OwnReadings) -> list[FamilySnapshot]:
         """Return all families."""
         r = readings

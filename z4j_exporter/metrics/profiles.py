@@ -1,6 +1,8 @@
 """Chooses the naming profile that the settings ask for."""
 
-from z4j_exporter.config import Settings
+import logging
+
+from z4j_exporter.config import Settings, option_name
 from z4j_exporter.errors import ConfigError
 from z4j_exporter.metrics.base import LabelRules, Profile
 from z4j_exporter.metrics.celery_exporter import CeleryExporterProfile
@@ -8,6 +10,17 @@ from z4j_exporter.metrics.flower import FlowerProfile
 from z4j_exporter.metrics.labels import TaskLabel, WorkerLabel
 from z4j_exporter.metrics.native import NativeProfile
 from z4j_exporter.metrics.store import Store
+
+logger = logging.getLogger(__name__)
+
+#: Settings that only one profile knows.
+_CELERY_EXPORTER_ONLY = {
+    "default_queue_name",
+    "metric_prefix",
+    "static_labels",
+    "generic_hostname_task_sent_metric",
+    "generic_hostname_worker_task_metric",
+}
 
 
 def make_profile(settings: Settings) -> Profile:
@@ -49,3 +62,11 @@ def make_profile(settings: Settings) -> Profile:
                 hint=f"Histograms are {', '.join(sorted(histograms))}.",
             )
     return profile
+
+
+def warn_of_idle_settings(settings: Settings) -> None:
+    """Log which settings have no effect with the profile."""
+    profile = settings.metrics_profile
+    for field in sorted(_CELERY_EXPORTER_ONLY & settings.model_fields_set):
+        if profile != "celery-exporter":
+            logger.warning("--%s has no effect with the profile %s", option_name(field), profile)

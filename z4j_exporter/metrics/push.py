@@ -75,6 +75,13 @@ class MetricsPush(threading.Thread):
         self._last_deadline = 0.0
         #: What was logged last; each state is logged once, when it begins.
         self._state = "ok"
+        #: What became of the last request; None before the first. Replaced, never changed.
+        self.last: Outcome | None = None
+
+    @property
+    def location(self) -> str:
+        """Where metrics go, without secrets."""
+        return self._channel.location
 
     def stop(self, timeout_seconds: float) -> None:
         """Push once more and end; a peer that hangs is left to end with the process."""
@@ -141,6 +148,7 @@ class MetricsPush(threading.Thread):
             outcome = Failed(repr(error))
         kind = _KINDS[type(outcome)]
         self._exports.observe("metrics", kind, self._monotonic() - began)
+        self.last = outcome
         return outcome
 
     def _report(self, outcome: Outcome) -> None:

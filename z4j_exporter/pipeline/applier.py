@@ -52,7 +52,8 @@ class Applier(threading.Thread):
     """Owns the tracker and the sinks.
 
     ``make_cluster`` gets the function that hands transitions to the sinks. ``lag`` gets the
-    seconds from the stamping of each message's last event to its receipt.
+    seconds from the stamping of each message's last event to its receipt; ``on_tick`` gets the
+    time, on the tracker's clock, after each of the tracker's own ticks.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Applier(threading.Thread):
         sinks: Sequence[Sink],
         *,
         lag: Callable[[float], None] = lambda _seconds: None,
+        on_tick: Callable[[float], object] = lambda _now: None,
         is_connected: Callable[[], bool] = lambda: True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,6 +73,7 @@ class Applier(threading.Thread):
         self._decoder = decoder
         self._sinks = list(sinks)
         self._lag = lag
+        self._on_tick = on_tick
         self._is_connected = is_connected
         self._monotonic = monotonic
         self._stopping = False
@@ -83,7 +86,7 @@ class Applier(threading.Thread):
             self._emit if len(self._sinks) != 1 else self._emit_to(self._sinks[0])
         )
         #: Transitions a sink failed on, by sink; ``tracker`` for events the tracker failed on,
-        #: ``decoder`` for messages.
+        #: ``decoder`` for messages, ``status`` for ticks.
         self.errors: Counter[str] = Counter({sink.name: 0 for sink in self._sinks})
 
     # -- other threads -------------------------------------------------------------------------
@@ -200,6 +203,7 @@ class Applier(threading.Thread):
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
             self._guarded("tracker", lambda: self.cluster.tick(now, connected=self._is_connected()))
+            self._guarded("status", lambda: self._on_tick(now))
 
     def _answer(self) -> None:
         self._asked.clear()

@@ -78,6 +78,8 @@ class SpanExporter:
         self.exported = 0
         #: Spans that did not arrive, by reason (DROP_REASONS).
         self.dropped: Counter[str] = Counter(dict.fromkeys(DROP_REASONS, 0))
+        #: What became of the last request; None before the first. Replaced, never changed.
+        self.last: Outcome | None = None
         self._channel = channel
         self._encoder = encoder
         self._queue = SpanQueue(
@@ -94,6 +96,11 @@ class SpanExporter:
         self._sending = 0
         self._report = Report(channel.location, monotonic)
         self._thread = threading.Thread(target=self._run, name="otlp-traces", daemon=True)
+
+    @property
+    def location(self) -> str:
+        """Where spans go, without secrets."""
+        return self._channel.location
 
     @property
     def queued(self) -> int:
@@ -191,6 +198,7 @@ class SpanExporter:
             outcome = Failed(repr(error))
         if self._observed is not None:
             self._observed(_KINDS[type(outcome)], self._monotonic() - began)
+        self.last = outcome
         return outcome
 
     def _count(self, outcome: Outcome, spans: int) -> None:

@@ -85,6 +85,11 @@ class RecentSpans:
             trace = self._traces.get(trace_id)
             return [span for span, _ in trace.spans] if trace is not None else []
 
+    def has(self, trace_id: bytes) -> bool:
+        """Return whether a span of a trace is remembered."""
+        with self._lock:
+            return trace_id in self._traces
+
     def find(self, wanted: str) -> list[bytes]:
         """Return the ids of the traces that are asked for, the latest first.
 

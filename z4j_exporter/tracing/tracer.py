@@ -89,6 +89,10 @@ class Tracer:
         """Starts that were moved, since two hosts' clocks put a run before its send."""
         return self._builder.clamped
 
+    def trace_of(self, task: Task) -> bytes | None:
+        """Return the id of the trace that a task is in, kept or not; None while it is not known."""
+        return None if task.root_id is None else self._traces.of(task)
+
     # -- the observer --------------------------------------------------------------------------
 
     def observe(self, task: Task, attempt: Attempt, step: TaskTransition) -> None:
