@@ -1,0 +1,126 @@
+"""Builds PromQL: selectors in the dashboard's scope, rates, quantiles, zeros that are true."""
+
+from collections.abc import Iterable
+
+#: Every expression looks only at the exporters that the variables choose.
+SCOPE = ('job=~"$job"', 'instance=~"$instance"')
+#: There for as long as the exporter is: what has not happened is 0 while it is there to see it.
+ALIVE = "celery_exporter_build_info"
+
+
+def series(name: str, *matchers: str) -> str:
+    """Return a selector of ``name`` within the scope."""
+    return f"{name}{{{','.join((*SCOPE, *matchers))}}}"
+
+
+def _by(labels: Iterable[str]) -> str:
+    listed = ", ".join(labels)
+    return f"by ({listed}) " if listed else ""
+
+
+def total(name: str, *matchers: str, by: Iterable[str] = (), how: str = "sum") -> str:
+    """Return the sum (or ``how``: max, min) of a gauge."""
+    return f"{how} {_by(by)}({series(name, *matchers)})".replace("  ", " ")
+
+
+def rate(name: str, *matchers: str, by: Iterable[str] = ()) -> str:
+    """Return a counter's increase a second."""
+    return f"sum {_by(by)}(rate({series(name, *matchers)}[$__rate_interval]))"
+
+
+def increase(
+    name: str, *matchers: str, by: Iterable[str] = (), over: str = "$__range", at: str = ""
+) -> str:
+    """Return how much a counter grew in the time that the dashboard shows."""
+    return f"sum {_by(by)}(increase({series(name, *matchers)}[{over}]{at}))"
+
+
+def quantile(q: float, name: str, *matchers: str, by: Iterable[str] = ()) -> str:
+    """Return a quantile of a histogram. Nothing was observed: nothing is shown, not NaN."""
+    labels = ("le", *by)
+    return f"histogram_quantile({q:g}, {rate(f'{name}_bucket', *matchers, by=labels)}) >= 0"
+
+
+def mean(name: str, *matchers: str, by: Iterable[str] = ()) -> str:
+    """Return the mean of what a histogram observed."""
+    count = rate(f"{name}_count", *matchers, by=by)
+    return f"{rate(f'{name}_sum', *matchers, by=by)} / ({count} > 0)"
+
+
+def or_zero(expr: str, alive: str = ALIVE) -> str:
+    """Return ``expr``, and 0 where it has no series though ``alive`` has: nothing happened yet."""
+    return f"({expr}) or on () 0 * sum({series(alive)})"
+
+
+def or_none(expr: str, label: str, alive: str = ALIVE) -> str:
+    """Return ``expr``, and one series of 0 called none where nothing happened yet."""
+    zero = f'label_replace(0 * sum({series(alive)}), "{label}", "none", "job", "")'
+    return f"({expr}) or on () {zero}"
+
+
+def top(expr: str, rank: str, by: str, count: int = 10) -> str:
+    """Return those series of ``expr`` whose ``rank`` is highest.
+
+    A plain topk chooses anew at each step, and a graph of ten would show fifty. So ``rank`` is
+    evaluated once, at the end: build it with :data:`AT_END`.
+    """
+    return f"({expr}) and on ({by}) topk({count}, {rank})"
+
+
+#: Pins a range selector to the end of the time shown.
+AT_END = " @ end()"
+
+
+def ended(*matchers: str, by: Iterable[str] = ()) -> str:
+    """Return the tasks that ended, well or with a failure, a second."""
+    by = tuple(by)
+    succeeded = rate("celery_task_succeeded_total", *matchers, by=by)
+    return f"({succeeded} + {rate('celery_task_failed_total', *matchers, by=by)})"
+
+
+def failure_ratio(*matchers: str, by: Iterable[str] = ()) -> str:
+    """Return the failed part of the tasks that ended; nothing where none ended."""
+    by = tuple(by)
+    failed = rate("celery_task_failed_total", *matchers, by=by)
+    return f"{failed} / ({ended(*matchers, by=by)} > 0)"
+
+
+def ready(queue: str, by: Iterable[str] = ("queue",)) -> str:
+    """Return the messages that wait, over all priorities."""
+    return total("celery_queue_messages", 'state="ready"', queue, by=by)
+
+
+def oldest_message(queue: str, by: str = "queue") -> str:
+    """Return how long the next message has waited: 0 for an empty queue, absent if not known."""
+    age = total("celery_queue_oldest_message_age_seconds", queue, by=(by,), how="max")
+    return f"{age} or on ({by}) 0 * ({ready(queue, by=(by,))} == 0)"
+
+
+def time_to_drain(queue: str) -> str:
+    """Return the seconds in which the tasks' present pace would empty each queue.
+
+    0 for an empty queue, +Inf for one that stands still, absent where no task of it was seen.
+    """
+    started = rate("celery_task_started_total", queue, by=("queue",))
+    return f"({ready(queue)} > 0) / on (queue) {started} or on (queue) ({ready(queue)} == 0)"
+
+
+def unserved(queue: str) -> str:
+    """Return the queues that hold messages and have no consumer.
+
+    Judged while workers can be asked, or by the broker where it knows consumers.
+    """
+    workers = f"{series('celery_queue_workers', queue)} > 0"
+    consumers = f"{series('celery_queue_consumers', queue)} > 0"
+    labels = ("job", "instance", "queue")
+    on = f"on ({', '.join(labels)})"
+    asked = f"on (job, instance) {series('celery_fleet_inspect_success')} == 1"
+    return (
+        f"(({ready(queue, by=labels)} > 0) unless {on} ({workers}) unless {on} ({consumers}))"
+        f" and {asked}"
+    )
+
+
+def count_or_zero(expr: str, alive: str) -> str:
+    """Return how many series ``expr`` has; 0 only where ``alive`` says that it could be judged."""
+    return f"count({expr}) or on () 0 * sum({series(alive)} == 1)"
