@@ -6,8 +6,9 @@ its default holds.
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -80,3 +81,27 @@ class OtlpSettings(BaseModel):
         description="Latest spans remembered for `z4j-exporter trace`: 5000 by default where there "
         "is an endpoint. Setting it makes spans without an endpoint too.",
     )
+    trace_url: str | None = Field(
+        None,
+        description="Where traces are kept, for links on the status page: an http(s) address with "
+        "{trace_id} in it, such as https://jaeger.example/trace/{trace_id}.",
+    )
+
+    @field_validator("trace_url")
+    @classmethod
+    def _check_trace_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            raise ValueError("it cannot be understood as an address") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("it must begin with http:// or https:// and name a host")
+        if parts.username or parts.password:
+            raise ValueError(
+                "it must hold no user and no password: everyone who sees the page would"
+            )
+        if "{trace_id}" not in f"{parts.path}?{parts.query}#{parts.fragment}":
+            raise ValueError("it must hold {trace_id} behind the host")
+        return value

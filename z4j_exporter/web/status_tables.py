@@ -1,5 +1,7 @@
 """The tables of the status page: workers, queues, tasks, failures, losses."""
 
+from collections.abc import Sequence
+
 from z4j_exporter.web import humanize, values
 from z4j_exporter.web.chart import meter
 from z4j_exporter.web.markup import NOTHING, Html, element, join, link, segment, text, wire
@@ -15,19 +17,27 @@ def workers(status: Status) -> Html:
         Column("Worker", kind="name"),
         Column("State"),
         Column("Busy", number=True, meaning="Tasks that run, of the processes in its pool"),
-        Column("Pool"),
-        Column("Processed", number=True, meaning="Tasks since the worker started"),
-        Column("Load", number=True, meaning="Load average of its host over a minute"),
+        Column("Pool", optional=True),
+        Column("Processed", number=True, meaning="Tasks since the worker started", optional=True),
+        Column(
+            "Load", number=True, meaning="Load average of its host over a minute", optional=True
+        ),
         Column("Heartbeat", number=True, meaning="Time since its last heartbeat"),
-        Column("Missing", number=True, meaning="Tasks that it ran and whose events never came"),
-        Column("Celery"),
+        Column(
+            "Missing",
+            number=True,
+            meaning="Tasks that it ran and whose events never came",
+            optional=True,
+        ),
+        Column("Celery", optional=True),
     ]
     rows = [_worker(row) for row in status.workers]
     return _part(
         "workers",
         "Workers",
-        table(text("Those that are down first, then the busiest."), columns, rows),
-        shown=len(rows),
+        "those that are down first, then the busiest",
+        columns,
+        rows,
         total=status.workers_total,
         empty="No worker was heard of yet.",
     )
@@ -67,11 +77,13 @@ def queues(status: Status) -> Html:
     columns = [
         Column("Queue", kind="name"),
         Column("Ready", number=True, meaning="Messages that wait"),
-        Column("Unacked", number=True, meaning="Messages that workers hold"),
+        Column("Unacked", number=True, meaning="Messages that workers hold", optional=True),
         Column("Oldest", number=True, meaning="Age of the message that waits the longest"),
         Column("Workers", number=True, meaning="Workers that say that they take from it"),
-        Column("Processes", number=True, meaning="Tasks that these can run at a time"),
-        Column("Consumers", number=True, meaning="Consumers that the broker sees"),
+        Column(
+            "Processes", number=True, meaning="Tasks that these can run at a time", optional=True
+        ),
+        Column("Consumers", number=True, meaning="Consumers that the broker sees", optional=True),
     ]
     rows = [_queue(row) for row in status.queues]
     beside = None
@@ -85,8 +97,9 @@ def queues(status: Status) -> Html:
     return _part(
         "queues",
         "Queues",
-        table(text("Those with the oldest message first, then the longest."), columns, rows),
-        shown=len(rows),
+        "those with the oldest message first, then the longest",
+        columns,
+        rows,
         total=status.queues_total,
         empty=empty,
         beside=beside,
@@ -121,9 +134,9 @@ def stuck(status: Status, trace_url: str) -> Html:
     return _part(
         "stuck",
         "Longest in progress",
-        table(text("The longest in its state first."), columns, rows),
-        shown=len(rows),
-        total=len(rows),
+        "the longest in its state first",
+        columns,
+        rows,
         empty="No task is in progress.",
     )
 
@@ -135,9 +148,9 @@ def slowest(status: Status, trace_url: str) -> Html:
     return _part(
         "slowest",
         "Slowest that ended lately",
-        table(text("The longest run time first."), columns, rows),
-        shown=len(rows),
-        total=len(rows),
+        "the longest run time first",
+        columns,
+        rows,
         empty="No task ended lately.",
     )
 
@@ -148,9 +161,9 @@ def _task_columns(seconds: str, meaning: str) -> list[Column]:
         Column("State"),
         Column(seconds, number=True, meaning=meaning),
         Column("Worker", kind="name"),
-        Column("Queue", kind="name"),
+        Column("Queue"),
         Column("Id", kind="id"),
-        Column("Trace"),
+        Column("Trace", optional=True),
     ]
 
 
@@ -181,17 +194,17 @@ def failures(status: Status, trace_url: str) -> Html:
         Column("When", number=True),
         Column("Attempt", number=True),
         Column("Worker", kind="name"),
-        Column("Queue", kind="name"),
+        Column("Queue"),
         Column("Id", kind="id"),
-        Column("Trace"),
+        Column("Trace", optional=True),
     ]
     rows = [_failure(row, status, trace_url) for row in status.failures]
     return _part(
         "failures",
         "Recent failures",
-        table(text("The newest first."), columns, rows),
-        shown=len(rows),
-        total=len(rows),
+        "the newest first",
+        columns,
+        rows,
         empty="No task failed.",
     )
 
@@ -225,13 +238,17 @@ def losses(status: Status) -> Html:
         )
         for loss in status.losses
     ]
-    columns = [Column("What", kind="name"), Column("Count", number=True), Column("Metric")]
+    columns = [
+        Column("What", kind="name"),
+        Column("Count", number=True),
+        Column("Metric", kind="id"),
+    ]
     return _part(
         "losses",
         "Lost, refused or cut",
-        table(text("Since the start."), columns, rows),
-        shown=len(rows),
-        total=len(rows),
+        "since the start",
+        columns,
+        rows,
         empty="Nothing was lost.",
     )
 
@@ -255,22 +272,25 @@ def trace_links(trace_id: str, *, here: bool, trace_url: str, up: str = "") -> H
 def _part(
     name: str,
     heading: str,
-    shown_table: Html,
+    order: str,
+    columns: Sequence[Column],
+    rows: Sequence[Row],
     *,
-    shown: int,
-    total: int,
     empty: str,
+    total: int | None = None,
     beside: Html | None = None,
 ) -> Html:
-    told = []
-    if total > shown > 0:
-        told.append(text(f"{humanize.count(shown)} of {humanize.count(total)}"))
-    elif total:
-        told.append(text(humanize.count(total)))
+    """Return a section with a table of ``total`` things, of which ``rows`` are the first."""
+    shown = len(rows)
+    if not rows:
+        return section(name, heading, element("p", text(empty), class_="empty"), beside=beside)
+    many = humanize.count(shown)
+    told = [text(f"{many} of {humanize.count(total)}" if total and total > shown else many)]
     if beside is not None:
         told.append(beside)
-    content = shown_table if shown else element("p", text(empty), class_="empty")
-    return section(name, heading, content, beside=join(told, " \u00b7 ") if told else None)
+    told.append(text(order))
+    content = table(text(f"{heading}, {order}"), columns, rows)
+    return section(name, heading, content, beside=join(told, " \u00b7 "))
 
 
 def _id(task_id: str) -> Html:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from z4j_exporter.web.markup import Html, element, join, text
+from z4j_exporter.web.values import UNKNOWN
 
 
 class Column(NamedTuple):
@@ -15,6 +16,8 @@ class Column(NamedTuple):
     meaning: str = ""
     #: Class of its cells.
     kind: str = ""
+    #: It is left out where nothing in it is known.
+    optional: bool = False
 
 
 class Row(NamedTuple):
@@ -33,6 +36,14 @@ def table(caption: Html, columns: Sequence[Column], rows: Iterable[Row], kind: s
     The roles are told, since some browsers forget them when the style changes how a table is laid
     out.
     """
+    rows = list(rows)
+    told = [
+        index
+        for index, column in enumerate(columns)
+        if not column.optional or any(row.cells[index] != UNKNOWN for row in rows)
+    ]
+    columns = [columns[index] for index in told]
+    rows = [row._replace(cells=[row.cells[index] for index in told]) for row in rows]
     heads = [
         element(
             "th",
@@ -46,7 +57,7 @@ def table(caption: Html, columns: Sequence[Column], rows: Iterable[Row], kind: s
     ]
     return element(
         "table",
-        element("caption", caption),
+        element("caption", caption, class_="unseen"),
         element("thead", element("tr", *heads, role="row"), role="rowgroup"),
         element("tbody", *(_row(columns, row) for row in rows), role="rowgroup"),
         role="table",

@@ -25,6 +25,8 @@ from z4j_exporter.web.trace_model import Line, SpanLine, Story
 _DEEPEST = 12
 #: The least part of the picture's width that a span has: it must be seen.
 _LEAST_PERCENT = 0.4
+#: How many traces a list may have.
+_HOW_MANY = (20, 50, 200)
 _NANO = 1_000_000_000
 #: States that are not well, and how they are marked.
 _KINDS = {
@@ -80,7 +82,9 @@ def latest_page(place: Place, lines: Sequence[Line], elsewhere: Elsewhere) -> by
             text("There are none yet: a trace is there two seconds after its first task ended."),
             class_="empty",
         )
-    main = join([element("h1", text("Latest traces")), element("section", content)])
+    more = [link(f"{elsewhere.up}traces?limit={each}", text(str(each))) for each in _HOW_MANY]
+    how_many = element("p", text("Show the latest "), join(more, ", "), class_="beside")
+    main = join([element("h1", text("Latest traces")), how_many, content])
     return document(place, "Latest traces", main)
 
 
