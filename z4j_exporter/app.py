@@ -115,6 +115,7 @@ class Exporter:
             version=__version__,
             source=self.source.location,
             traces=self._telemetry.traces,
+            trace_url=settings.trace_url or "",
             status=self._status.status,
         )
         self._listener = Listener(

@@ -211,7 +211,7 @@ def failures(status: Status, trace_url: str) -> Html:
 
 def _failure(row: FailureRow, status: Status, trace_url: str) -> Row:
     return Row(
-        f"{row.task_id[:200]} {row.attempt}",
+        f"{row.task_id[:200]} {row.attempt} {row.at}",
         [
             wire(row.name),
             join([values.mark("bad"), text(" "), wire(row.exception or "not known")]),
