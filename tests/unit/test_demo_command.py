@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -61,33 +60,36 @@ def test_what_makes_no_sense_is_a_usage_error(given: list[DemoOptions], line: li
     assert given == []
 
 
-def _settings(directory: Path) -> dict[str, Any]:
-    directory.chmod(0o700)
-    return exporter_settings(
+def test_without_an_endpoint_what_leads_to_a_real_collector_is_forgotten(
+    given: list[DemoOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://real-collector:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=real")
+    assert CliRunner().invoke(command.demo, []).exit_code == 0
+    assert given[0].otlp_endpoint is None
+    assert not [name for name in os.environ if name.startswith("OTEL_EXPORTER_OTLP_")]
+
+
+def test_with_an_endpoint_its_variables_hold(
+    given: list[DemoOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=real")
+    assert CliRunner().invoke(command.demo, ["--otlp", "http://collector:4318"]).exit_code == 0
+    assert given[0].otlp_endpoint == "http://collector:4318"
+    assert os.environ["OTEL_EXPORTER_OTLP_HEADERS"] == "api-key=real"
+
+
+def test_the_exporter_is_the_one_that_run_starts(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    settings = exporter_settings(
         broker_url="redis+socket:///nowhere.sock",
         listen_address="127.0.0.1:0",
-        directory=directory,
-        access=make_access(directory, Address("127.0.0.1", 0)),
+        directory=tmp_path,
+        access=make_access(tmp_path, Address("127.0.0.1", 0)),
+        otlp_endpoint="http://127.0.0.1:4318",
+        otlp_metrics=True,
     )
-
-
-def test_the_exporter_is_the_one_that_run_starts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://real-collector:4318")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://real-collector:4318")
-    exporter = command._build_exporter(None, _settings(tmp_path))
+    exporter = command._build_exporter(settings)
     assert isinstance(exporter, Exporter)
-    assert exporter.settings.broker_url == "redis+socket:///nowhere.sock"
-    assert exporter.settings.listen_address == "127.0.0.1:0"
-    assert exporter.settings.trace_memory_spans
-    assert exporter.settings.otlp_endpoint is None
-    assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ
-    assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" not in os.environ
-
-
-def test_spans_go_to_the_endpoint_that_is_given(tmp_path: Path) -> None:
-    exporter = command._build_exporter("http://127.0.0.1:4318", _settings(tmp_path))
-    assert isinstance(exporter, Exporter)
-    assert exporter.settings.otlp_endpoint == "http://127.0.0.1:4318"
-    assert exporter.settings.trace_memory_spans
+    for name, value in settings.items():
+        assert getattr(exporter.settings, name) == value

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from z4j_exporter.demo.run import ONCE_SECONDS, DemoOptions, run_demo
 from z4j_exporter.demo.stage import RunningExporter
 from z4j_exporter.demo.workers import FEWEST_WORKERS
 
-#: Where OpenTelemetry's own variables would send them.
-_ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+#: What the names of OpenTelemetry's own variables begin with.
+_OTLP_VARIABLES = "OTEL_EXPORTER_OTLP_"
 
 
 @click.command()
@@ -88,14 +87,23 @@ def demo(
         workers=workers,
         duration_seconds=duration,
         once=once,
+        otlp_endpoint=otlp,
         log_file=log_file,
     )
-    run_demo(options, partial(_build_exporter, otlp), Console())
+    if otlp is None:
+        _forget_collectors()
+    run_demo(options, _build_exporter, Console())
 
 
-def _build_exporter(otlp_endpoint: str | None, settings: Mapping[str, Any]) -> RunningExporter:
-    if otlp_endpoint is None:
-        # Somebody's real collector must not get the demo's spans unasked.
-        for name in _ENDPOINT_VARIABLES:
-            os.environ.pop(name, None)
-    return Exporter(build_settings({**settings, "otlp_endpoint": otlp_endpoint}))
+def _build_exporter(settings: Mapping[str, Any]) -> RunningExporter:
+    return Exporter(build_settings(settings))
+
+
+def _forget_collectors() -> None:
+    """Leave out of the environment what leads to a collector.
+
+    A real one must not get what the demo pushes unasked, nor the demo's own endpoint what is
+    meant for a real one, such as an API key.
+    """
+    for name in [name for name in os.environ if name.startswith(_OTLP_VARIABLES)]:
+        del os.environ[name]

@@ -16,6 +16,8 @@ from z4j_exporter.web.address import Address, bind, parse_address
 
 #: This machine only, whatever address the pages have.
 _HOST = "127.0.0.1"
+#: The port of the pages beside which the actions have theirs.
+_USUAL_PAGES_PORT = 9808
 #: Tokens by their owner's name, and the owner's role.
 _TOKENS: dict[str, Role] = {"operator": "operator", "visitor": "viewer", "alertmanager": "alert"}
 
@@ -81,11 +83,11 @@ def make_access(directory: Path, address: Address) -> Access:
 
 
 def actions_address(pages: Address) -> Address:
-    """Return the usual address if it is free, else a free one; a free one beside a free one.
+    """Return where the actions listen: the usual port beside the usual one, else a free one.
 
-    Raises ListenError when there is none. Somebody else may take it in the next moment.
+    So demos that run at the same time never want the same. Raises ListenError.
     """
-    if pages.port:
+    if pages.port == _USUAL_PAGES_PORT:
         usual = parse_address(DEFAULT_ACTIONS_ADDRESS)
         with suppress(ListenError):
             _close(bind(usual))

@@ -47,6 +47,8 @@ class DemoOptions(NamedTuple):
     duration_seconds: float | None = None
     #: End as soon as every transition was seen; fail if one was not.
     once: bool = False
+    #: Where the spans are sent to as well; None: nowhere.
+    otlp_endpoint: str | None = None
     #: Where all processes log to; None: to a directory that is removed at the end.
     log_file: Path | None = None
 
@@ -80,7 +82,7 @@ def run_demo(options: DemoOptions, build_exporter: BuildExporter, console: Conso
 def _start(stage: Stage, options: DemoOptions, console: Console) -> None:
     console.print("Starting an embedded broker, the exporter and Celery workers …", style="dim")
     stage.start_broker()
-    refusal = stage.start_exporter(options.listen_address)
+    refusal = stage.start_exporter(options.listen_address, options.otlp_endpoint)
     if refusal is not None:
         message = f"{refusal.message} The demo took a free port instead."
         console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)

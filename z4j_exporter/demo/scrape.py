@@ -5,7 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -66,12 +66,13 @@ class Scrape:
         return (s for s in self._samples.get(name, ()) if wanted <= s.labels.items())
 
 
-def scrape(url: str) -> Scrape:
-    """Fetch /metrics of the exporter at ``url``.
+def scrape(url: str, *names: str) -> Scrape:
+    """Fetch /metrics of the exporter at ``url``; only the families of these samples, if given.
 
     Raises DemoError when it does not answer with metrics.
     """
-    status, body = get(url, "/metrics", "text/plain;version=0.0.4")
+    query = urlencode([("name[]", name) for name in names])
+    status, body = get(url, f"/metrics?{query}", "text/plain;version=0.0.4")
     if status != http.client.OK:
         raise DemoError(f"The exporter answered {status} at {url}.")
     return Scrape(body.decode())

@@ -102,9 +102,8 @@ class Staff:
     # -- Alertmanager ----------------------------------------------------------------------------
 
     def _watch_for_an_outage(self) -> None:
-        failures = scrape(self._url).total(
-            "celery_task_failed_total", task=BROKEN, exception=BROKEN_BY
-        )
+        failed = "celery_task_failed_total"
+        failures = scrape(self._url, failed).total(failed, task=BROKEN, exception=BROKEN_BY)
         if (alert := self._outage.look(failures, time.monotonic(), time.time())) is not None:
             self._post(alert)
 

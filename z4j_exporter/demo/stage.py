@@ -15,6 +15,7 @@ from z4j_exporter.demo.broker import BROKER_URL_VARIABLE, Broker
 from z4j_exporter.demo.processes import Child, clean_environment, stop_all
 from z4j_exporter.demo.scrape import scrape
 from z4j_exporter.demo.settings import exporter_settings
+from z4j_exporter.demo.sink import Sink
 from z4j_exporter.demo.staff import Staff
 from z4j_exporter.demo.workers import STOP_SECONDS, nodename, start_worker
 from z4j_exporter.errors import DemoError, ListenError
@@ -81,10 +82,13 @@ class Stage:
         self._children.append(broker.child)
         self._broker_url = broker.url
 
-    def start_exporter(self, listen_address: str) -> ListenError | None:
+    def start_exporter(
+        self, listen_address: str, otlp_endpoint: str | None = None
+    ) -> ListenError | None:
         """Start the exporter; on a free port if it cannot have the wanted one: returns why not.
 
-        Raises ListenError when the address is of no use with any port.
+        Spans go to ``otlp_endpoint``; without one, spans and metrics to an endpoint of the demo's
+        own. Raises ListenError when the address is of no use with any port.
         """
         address = parse_address(listen_address)
         if address.unix_path is not None:
@@ -92,13 +96,19 @@ class Stage:
                 "The demo cannot listen on a unix socket.",
                 hint="It shows what a browser can open: give it HOST:PORT.",
             )
+        otlp: dict[str, Any] = {"otlp_endpoint": otlp_endpoint, "otlp_metrics": False}
+        if otlp_endpoint is None:
+            sink = Sink()
+            sink.start()
+            self._stack.callback(sink.stop)
+            otlp = {"otlp_endpoint": sink.endpoint, "otlp_metrics": True}
         refusal = None
-        exporter = self._exporter(address)
+        exporter = self._exporter(address, otlp)
         try:
             exporter.start()
         except ListenError as error:
             refusal = error
-            exporter = self._exporter(replace(address, port=0))
+            exporter = self._exporter(replace(address, port=0), otlp)
             try:
                 exporter.start()
             except ListenError:
@@ -176,7 +186,7 @@ class Stage:
         for child in reversed(self._children):
             child.kill()
 
-    def _exporter(self, address: Address) -> RunningExporter:
+    def _exporter(self, address: Address, otlp: dict[str, Any]) -> RunningExporter:
         # Files of its own: one that could not listen may still hold the locks of its files.
         files = Path(tempfile.mkdtemp(prefix="exporter-", dir=self._directory))
         self.access = make_access(files, actions_address(address))
@@ -186,6 +196,7 @@ class Stage:
                 listen_address=str(address),
                 directory=files,
                 access=self.access,
+                **otlp,
             )
         )
 
