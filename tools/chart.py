@@ -47,7 +47,7 @@ OWNED = {
 COMPARED = ("buffer_bytes", "max_tasks", "journal_max_bytes", "recording", "app")
 
 _TABLE = re.compile(r"(?<=<!-- values -->\n).*(?=<!-- end of values -->)", re.DOTALL)
-_APP_VERSION = re.compile(r'^appVersion: .*$', re.MULTILINE)
+_APP_VERSION = re.compile(r"^appVersion: .*$", re.MULTILINE)
 
 
 def files() -> dict[Path, str]:
@@ -147,7 +147,7 @@ def main(arguments: list[str]) -> int:
         return 0
     paths = stale()
     for path in paths:
-        print(f"{path.relative_to(ROOT)} is not in step: run `make generate`", file=sys.stderr)
+        sys.stderr.write(f"{path.relative_to(ROOT)} is not in step: run `make generate`\n")
     return 1 if paths else 0
 
 

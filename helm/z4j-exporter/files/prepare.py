@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
                 path.chmod(0o600)
         copied = [copy(source, target, None) for source, target in given.copy]
     except OSError as error:
-        print(f"prepare: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
+        say(f"{error.filename}: {error.strerror}")
         return 1
     if given.follow:
         follow(given.copy, copied)
@@ -66,11 +66,17 @@ def follow(pairs: list[list[Path]], copied: list[bytes]) -> None:
                 content = copy(source, target, copied[index])
             except OSError as error:
                 # A Secret that is gone changes nothing: the copy stays, as the exporter's rule is.
-                print(f"prepare: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
+                say(f"{error.filename}: {error.strerror}")
                 continue
             if content != copied[index]:
-                print(f"prepare: {target} was renewed", flush=True)
+                say(f"{target} was renewed")
             copied[index] = content
+
+
+def say(text: str) -> None:
+    """Write a line to the container's log."""
+    sys.stderr.write(f"prepare: {text}\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -81,6 +81,9 @@
 
 {{- /* Secrets, and settings that belong elsewhere. */ -}}
 {{- range $argument := $v.extraArgs }}
+{{- if or (eq $argument "--config") (hasPrefix "--config=" $argument) }}
+{{- $wrong = append $wrong "extraArgs has --config: set config" -}}
+{{- end }}
 {{- range $setting, $rule := $rules }}
 {{- $option := printf "--%s" $rule.option }}
 {{- if or (eq $argument $option) (hasPrefix (printf "%s=" $option) $argument) (and (eq $setting "broker_url") (hasPrefix "-b" $argument)) }}
@@ -151,7 +154,9 @@
 
 {{/* Bytes of a Kubernetes quantity; 0 for none. */}}
 {{- define "z4j-exporter.bytes" -}}
+{{- /* A bare number is a float for Helm, and would be written as 1e+09. */ -}}
 {{- $text := toString . }}
+{{- if kindIs "float64" . }}{{ $text = int64 . | toString }}{{ end }}
 {{- $number := regexFind "^[0-9.]+" $text }}
 {{- $unit := trimPrefix $number $text }}
 {{- $factors := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "" 1 }}

@@ -1,0 +1,157 @@
+"""JSON schemas of the Prometheus Operator's and KEDA's objects, as far as the chart uses them.
+
+Written from the fields of prometheus-operator 0.79's and KEDA 2.16's CustomResourceDefinitions.
+Stricter than those: a field that is not named here is refused, so that a misspelt one is seen.
+"""
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_DURATION: Schema = {"type": "string", "pattern": r"^([0-9]+(ms|[ywdhms]))+$"}
+_TEXTS: Schema = {"type": "object", "additionalProperties": _TEXT}
+
+
+def _object(properties: Schema, *required: str) -> Schema:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+        "required": list(required),
+    }
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+_KEY = _object({"name": _TEXT, "key": _TEXT, "optional": {"type": "boolean"}}, "key")
+_EITHER = _object({"secret": _KEY, "configMap": _KEY})
+_METADATA = _object(
+    {"name": _TEXT, "namespace": _TEXT, "labels": _TEXTS, "annotations": _TEXTS}, "name"
+)
+_SELECTOR = _object({"matchLabels": _TEXTS, "matchExpressions": _list({"type": "object"})})
+_RELABELING = _object(
+    {
+        "sourceLabels": _list(_TEXT),
+        "separator": _TEXT,
+        "targetLabel": _TEXT,
+        "regex": _TEXT,
+        "modulus": {"type": "integer"},
+        "replacement": _TEXT,
+        "action": {
+            "enum": ["replace", "keep", "drop", "hashmod", "labelmap", "labeldrop", "labelkeep"]
+        },
+    }
+)
+_ENDPOINT = _object(
+    {
+        "port": _TEXT,
+        "path": _TEXT,
+        "scheme": {"enum": ["http", "https"]},
+        "interval": _DURATION,
+        "scrapeTimeout": _DURATION,
+        "honorLabels": {"type": "boolean"},
+        "tlsConfig": _object(
+            {
+                "ca": _EITHER,
+                "cert": _EITHER,
+                "keySecret": _KEY,
+                "serverName": _TEXT,
+                "insecureSkipVerify": {"type": "boolean"},
+            }
+        ),
+        "basicAuth": _object({"username": _KEY, "password": _KEY}),
+        "relabelings": _list(_RELABELING),
+        "metricRelabelings": _list(_RELABELING),
+    },
+    "port",
+)
+
+
+def _resource(version: str, kind: str, spec: Schema) -> Schema:
+    fields = {
+        "apiVersion": {"const": version},
+        "kind": {"const": kind},
+        "metadata": _METADATA,
+        "spec": spec,
+    }
+    return _object(fields, *fields)
+
+
+def _monitor(kind: str, endpoints: str) -> Schema:
+    spec = {
+        "namespaceSelector": _object({"matchNames": _list(_TEXT), "any": {"type": "boolean"}}),
+        "selector": _SELECTOR,
+        endpoints: {**_list(_ENDPOINT), "minItems": 1},
+    }
+    return _resource("monitoring.coreos.com/v1", kind, _object(spec, "selector", endpoints))
+
+
+_RULE = _object(
+    {
+        "record": _TEXT,
+        "alert": _TEXT,
+        "expr": {"type": "string", "minLength": 1},
+        "for": _DURATION,
+        "keep_firing_for": {**_DURATION, "minLength": 1},
+        "labels": _TEXTS,
+        "annotations": _TEXTS,
+    },
+    "expr",
+)
+_GROUP = _object(
+    {
+        "name": {"type": "string", "minLength": 1},
+        "interval": _DURATION,
+        "limit": {"type": "integer"},
+        "labels": _TEXTS,
+        "query_offset": _DURATION,
+        "rules": _list(_RULE),
+    },
+    "name",
+    "rules",
+)
+_SCALED_OBJECT = _object(
+    {
+        "scaleTargetRef": _object({"apiVersion": _TEXT, "kind": _TEXT, "name": _TEXT}, "name"),
+        "pollingInterval": {"type": "integer"},
+        "cooldownPeriod": {"type": "integer"},
+        "minReplicaCount": {"type": "integer"},
+        "maxReplicaCount": {"type": "integer"},
+        "fallback": _object(
+            {"failureThreshold": {"type": "integer"}, "replicas": {"type": "integer"}},
+            "failureThreshold",
+            "replicas",
+        ),
+        "advanced": {"type": "object"},
+        "triggers": _list(
+            _object(
+                {
+                    "type": _TEXT,
+                    "name": _TEXT,
+                    "metricType": {"enum": ["AverageValue", "Value", "Utilization"]},
+                    "metadata": _TEXTS,
+                },
+                "type",
+                "metadata",
+            )
+        ),
+    },
+    "scaleTargetRef",
+    "triggers",
+)
+
+CRDS: dict[tuple[str, str], Schema] = {
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): _monitor("ServiceMonitor", "endpoints"),
+    ("monitoring.coreos.com/v1", "PodMonitor"): _monitor("PodMonitor", "podMetricsEndpoints"),
+    ("monitoring.coreos.com/v1", "PrometheusRule"): _resource(
+        "monitoring.coreos.com/v1",
+        "PrometheusRule",
+        _object({"groups": _list(_GROUP)}, "groups"),
+    ),
+    ("keda.sh/v1alpha1", "ScaledObject"): _resource(
+        "keda.sh/v1alpha1", "ScaledObject", _SCALED_OBJECT
+    ),
+}
