@@ -139,7 +139,7 @@ def _done() -> list[timeseries.Panel]:
     name = "celery_exporter_actions_total"
     return [
         lines(
-            "Actions",
+            "Actions by kind",
             "By what they were, a second.",
             [Query(or_none(rate(name, by=("action",)), "action"), "{{action}}")],
             "ops",
@@ -178,7 +178,7 @@ def _refused() -> list[timeseries.Panel]:
             "Requests by why not: no token, a wrong or an expired one, a certificate that is not"
             " known.",
         ),
-        "Denied": (
+        "Denied, by reason": (
             "celery_exporter_action_denials_total",
             "reason",
             "Actions that somebody known was not allowed to do, by reason.",

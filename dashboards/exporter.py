@@ -46,7 +46,7 @@ def build() -> Dashboard:
 def _verdicts() -> list[stat.Panel]:
     lag = quantile(0.95, "celery_exporter_event_lag_seconds")
     spans_lost = increase("celery_exporter_spans_dropped_total")
-    rate_ = rate("celery_exporter_events_total")
+    applied = rate("celery_exporter_events_total")
     return [
         connected(),
         losses(),
@@ -59,7 +59,7 @@ def _verdicts() -> list[stat.Panel]:
             (GREEN, (5, ORANGE), (30, RED)),
             absent="no event",
         ),
-        number("Events", "Events applied a second.", rate_, "ops", PLAIN),
+        number("Events applied", "Events read and counted, a second.", applied, "ops", PLAIN),
         number(
             "Gaps",
             "Times in the time shown that the connection was away: what was published meanwhile is"
@@ -224,7 +224,8 @@ def _process() -> list[timeseries.Panel]:
         ),
         lines(
             "Memory of the process",
-            "Resident memory.",
+            "Resident memory, by exporter. Set its limit above what --max-tasks and --buffer-bytes"
+            " may take.",
             [
                 Query(
                     f"sum by (instance) ({series('process_resident_memory_bytes')})",

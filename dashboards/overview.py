@@ -24,6 +24,7 @@ from dashboards.promql import (
     AT_END,
     ended,
     failure_ratio,
+    gauge,
     increase,
     or_none,
     or_zero,
@@ -114,7 +115,7 @@ def _figures() -> list[stat.Panel]:
             PLAIN,
         ),
         number(
-            "Retries",
+            "Retried part",
             "The part of attempts that ended in a retry. High while failures are low: something"
             " that tasks depend on is shaky, and retries cover it.",
             f"{retried} / ({started} > 0)",
@@ -210,7 +211,7 @@ def _tasks() -> table.Panel:
 def _trends() -> list[timeseries.Panel]:
     failed = "celery_task_failed_total"
     messages = series("celery_queue_messages", 'state="ready"', QUEUE)
-    up = series("celery_worker_up")
+    up = gauge("celery_worker_up")
     return [
         lines(
             "What becomes of tasks",

@@ -13,26 +13,43 @@ def series(name: str, *matchers: str) -> str:
     return f"{name}{{{','.join((*SCOPE, *matchers))}}}"
 
 
+#: What each exporter tells of itself. Of everything else two exporters of one job (replicas that
+#: watch the same broker) tell the same: the larger value counts, never the sum. The recording
+#: rules in alerts/ do likewise.
+_OWN = ("celery_exporter_", "celery_queue_poll_", "celery_fleet_inspect_", "process_", "up")
+
+
+def _once(name: str, expr: str) -> str:
+    return expr if name.startswith(_OWN) else f"max without (instance, pod) ({expr})"
+
+
+def gauge(name: str, *matchers: str) -> str:
+    """Return the series of a gauge, each once however many exporters tell it."""
+    return _once(name, series(name, *matchers))
+
+
 def _by(labels: Iterable[str]) -> str:
     listed = ", ".join(labels)
-    return f"by ({listed}) " if listed else ""
+    return f" by ({listed}) " if listed else ""
 
 
 def total(name: str, *matchers: str, by: Iterable[str] = (), how: str = "sum") -> str:
     """Return the sum (or ``how``: max, min) of a gauge."""
-    return f"{how} {_by(by)}({series(name, *matchers)})".replace("  ", " ")
+    return f"{how}{_by(by)}({gauge(name, *matchers)})"
 
 
 def rate(name: str, *matchers: str, by: Iterable[str] = ()) -> str:
     """Return a counter's increase a second."""
-    return f"sum {_by(by)}(rate({series(name, *matchers)}[$__rate_interval]))"
+    counted = f"rate({series(name, *matchers)}[$__rate_interval])"
+    return f"sum{_by(by)}({_once(name, counted)})"
 
 
 def increase(
     name: str, *matchers: str, by: Iterable[str] = (), over: str = "$__range", at: str = ""
 ) -> str:
     """Return how much a counter grew in the time that the dashboard shows."""
-    return f"sum {_by(by)}(increase({series(name, *matchers)}[{over}]{at}))"
+    counted = f"increase({series(name, *matchers)}[{over}]{at})"
+    return f"sum{_by(by)}({_once(name, counted)})"
 
 
 def quantile(q: float, name: str, *matchers: str, by: Iterable[str] = ()) -> str:
@@ -110,14 +127,13 @@ def unserved(queue: str) -> str:
 
     Judged while workers can be asked, or by the broker where it knows consumers.
     """
-    workers = f"{series('celery_queue_workers', queue)} > 0"
-    consumers = f"{series('celery_queue_consumers', queue)} > 0"
-    labels = ("job", "instance", "queue")
-    on = f"on ({', '.join(labels)})"
-    asked = f"on (job, instance) {series('celery_fleet_inspect_success')} == 1"
+    by = ("job", "queue")
+    workers = f"{total('celery_queue_workers', queue, by=by)} > 0"
+    consumers = f"{total('celery_queue_consumers', queue, by=by)} > 0"
+    asked = total("celery_fleet_inspect_success", by=("job",), how="max")
     return (
-        f"(({ready(queue, by=labels)} > 0) unless {on} ({workers}) unless {on} ({consumers}))"
-        f" and {asked}"
+        f"(({ready(queue, by=by)} > 0) unless on (job, queue) ({workers})"
+        f" unless on (job, queue) ({consumers})) and on (job) {asked} == 1"
     )
 
 

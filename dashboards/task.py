@@ -28,7 +28,6 @@ from dashboards.promql import (
     or_zero,
     quantile,
     rate,
-    series,
     total,
 )
 from dashboards.variables import one, queue, traces
@@ -92,7 +91,7 @@ def _verdicts() -> list[stat.Panel]:
             absent="no task ended",
         ),
         number(
-            "Retries",
+            "Retried part",
             "The part of attempts that ended in a retry. High while failures are low: something"
             " it depends on is shaky, and retries cover it.",
             f"{retried} / ({started} > 0)",
@@ -201,7 +200,6 @@ def _quantiles(name: str) -> list[Query]:
 
 def _durations() -> list[timeseries.Panel | heatmap.Panel]:
     runtime = "celery_task_runtime_seconds"
-    buckets = series(f"{runtime}_bucket", *TASK)
     return [
         lines(
             "Run time",
@@ -214,7 +212,7 @@ def _durations() -> list[timeseries.Panel | heatmap.Panel]:
             "Run times, all of them",
             "How many attempts took how long. Two bands: two kinds of work under one name. The"
             " dots are traces.",
-            f"sum by (le) (increase({buckets}[$__rate_interval]))",
+            increase(f"{runtime}_bucket", *TASK, by=("le",), over="$__rate_interval"),
             "s",
         ),
         lines(

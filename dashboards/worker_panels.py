@@ -4,7 +4,7 @@ from grafana_foundation_sdk.builders import stat, table
 
 from dashboards import links
 from dashboards.panels import GREEN, NONE_EXPECTED, ORANGE, RED, number
-from dashboards.promql import increase, or_zero, rate, series, total
+from dashboards.promql import gauge, increase, or_zero, rate, total
 from dashboards.tables import Column, rows_of
 
 _EVENTS = "celery_worker_task_events_total"
@@ -13,7 +13,7 @@ _CLEAR = "transparent"
 
 def verdicts(*worker: str) -> list[stat.Panel]:
     """Return the numbers that Overview shows too."""
-    up = series("celery_worker_up", *worker)
+    up = gauge("celery_worker_up", *worker)
     return [
         number(
             "Workers up",
@@ -61,7 +61,7 @@ def columns(*worker: str) -> list[Column]:
     failed = rate(_EVENTS, 'state="failed"', *worker, by=by)
     ends = rate(_EVENTS, 'state=~"succeeded|failed"', *worker, by=by)
     last = total("celery_worker_last_heartbeat_timestamp_seconds", *worker, by=by, how="max")
-    skew = f"max by (worker) (abs({series('celery_worker_clock_skew_seconds', *worker)}))"
+    skew = f"max by (worker) (abs({gauge('celery_worker_clock_skew_seconds', *worker)}))"
     return [
         Column(
             "Up",
@@ -92,10 +92,9 @@ def columns(*worker: str) -> list[Column]:
 
 def brief_table() -> table.Panel:
     """Return the table for Overview: the workers that give the most reason to look."""
-    reason = (
-        f"(1 - sum by (worker) ({series('celery_worker_up')})) * 1e9"
-        f" + on (worker) {rate(_EVENTS, by=('worker',))}"
-    )
+    up = total("celery_worker_up", by=("worker",), how="max")
+    events = rate(_EVENTS, by=("worker",))
+    reason = f"(1 - {up}) * 1e9 + on (worker) ({events} or on (worker) 0 * {up})"
     return rows_of(
         "worker",
         "Worker",

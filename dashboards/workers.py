@@ -16,7 +16,7 @@ from dashboards.panels import (
     lines,
     number,
 )
-from dashboards.promql import AT_END, increase, or_zero, rate, series, top, total
+from dashboards.promql import AT_END, gauge, increase, or_zero, rate, series, top, total
 from dashboards.tables import Column, rows_of
 from dashboards.variables import several
 from dashboards.worker_panels import columns, missing_events, verdicts
@@ -51,7 +51,7 @@ def _busy() -> str:
 def _verdicts() -> list[stat.Panel]:
     failed = rate(_EVENTS, 'state="failed"', WORKER)
     ends = rate(_EVENTS, 'state=~"succeeded|failed"', WORKER)
-    skew = f"max(abs({series('celery_worker_clock_skew_seconds', WORKER)}))"
+    skew = f"max(abs({gauge('celery_worker_clock_skew_seconds', WORKER)}))"
     return [
         *verdicts(WORKER),
         number(
@@ -121,7 +121,7 @@ def _table() -> table.Panel:
 
 
 def _versions() -> table.Panel:
-    info = series("celery_worker_info", WORKER)
+    info = gauge("celery_worker_info", WORKER)
     return rows_of(
         "sw_ver",
         "Celery",
@@ -147,8 +147,8 @@ def _of_state(state: str) -> Query:
 def _work() -> list[timeseries.Panel]:
     active = total("celery_worker_active_tasks", WORKER)
     pool = total("celery_worker_pool_size", WORKER)
-    gauge = series("celery_worker_active_tasks", WORKER)
-    rank = f"sum by (worker) (avg_over_time({gauge}[$__range]{AT_END}))"
+    running = series("celery_worker_active_tasks", WORKER)
+    rank = f"max by (worker) (avg_over_time({running}[$__range]{AT_END}))"
     return [
         lines(
             "Tasks running and slots",
@@ -201,7 +201,7 @@ def _work() -> list[timeseries.Panel]:
 
 
 def _health() -> list[timeseries.Panel]:
-    up = series("celery_worker_up", WORKER)
+    up = gauge("celery_worker_up", WORKER)
     missing = "celery_worker_missing_events_total"
     load = series("celery_worker_load", 'period="1m"', WORKER)
     skew = series("celery_worker_clock_skew_seconds", WORKER)
