@@ -13,7 +13,7 @@ POINTS = 60
 
 
 class Counts(NamedTuple):
-    """What a look finds; all of it only grows."""
+    """What a look finds; all of it grows."""
 
     started: int
     succeeded: int
@@ -84,4 +84,6 @@ def _rate(begin: _Sample, end: _Sample) -> Rate:
     seconds = end.at - begin.at
     if not a.heard or not b.heard or a.breaks != b.breaks:
         return Rate(end.wall, seconds, None, None, None, None)
-    return Rate(end.wall, seconds, *(y - x for x, y in zip(a.counts, b.counts, strict=True)))
+    # An end that was told twice is taken back when that is seen, maybe in the next interval.
+    grown = (max(0, y - x) for x, y in zip(a.counts, b.counts, strict=True))
+    return Rate(end.wall, seconds, *grown)

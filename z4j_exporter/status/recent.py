@@ -1,6 +1,7 @@
 """Remembers the latest failures and the slowest runs, as the tracker tells of them."""
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from heapq import heappop, heappush, nlargest
 from itertools import chain, count
 
@@ -16,6 +17,9 @@ SLOTS = 60
 _ENDS = (
     "succeeded", "failed", "retried", "rejected", "revoked", "cancelled", "lost", "unseen",
 )  # fmt: skip
+_SELDOM = frozenset(_ENDS) - {"succeeded"}
+#: Those that no event tells.
+_CONCLUDED = frozenset({"lost", "unseen"})
 
 
 class Recent:
@@ -25,8 +29,8 @@ class Recent:
     """
 
     def __init__(self) -> None:
-        #: Attempts that ended, by how; a second telling of one end is not counted.
-        self.ends: Counter[str] = Counter(dict.fromkeys(_ENDS, 0))
+        #: Ends that no event tells, and those that were told twice (subtracted), by kind.
+        self._beside: Counter[str] = Counter()
         self._failures: deque[TaskTransition] = deque(maxlen=FAILURES)
         self._slots: deque[list[tuple[float, int, TaskTransition]]] = deque([[]], maxlen=SLOTS)
         # What a run must take more of, to be one of the slowest of this slot.
@@ -35,12 +39,17 @@ class Recent:
 
     def following(self, emit: Emit) -> Emit:
         """Return an emit that shows ends here, after the sinks have had them."""
-        ends, take = self.ends, self._take
+        seldom, take = _SELDOM, self._take
 
         def follow(transition: Transition) -> None:
             emit(transition)
-            if transition.kind in ends:
-                take(transition)  # type: ignore[arg-type]  # a worker has no such kind
+            kind = transition.kind
+            if kind == "succeeded":
+                runtime = transition.runtime  # type: ignore[union-attr]  # no worker has succeeded
+                if runtime is not None and runtime > self._least:
+                    take(transition)  # type: ignore[arg-type]  # as above
+            elif kind in seldom:
+                take(transition)  # type: ignore[arg-type]  # as above
 
         return follow
 
@@ -48,6 +57,13 @@ class Recent:
         """Begin a new slot; the oldest is forgotten."""
         self._slots.append([])
         self._least = -1.0
+
+    def ends(self, events: Mapping[str, int]) -> dict[str, int]:
+        """Return how many attempts ended, by how; ``events`` counts the events by type.
+
+        A second telling of one end is not counted, and what the tracker concludes is.
+        """
+        return {kind: events.get(f"task-{kind}", 0) + self._beside[kind] for kind in _ENDS}
 
     def failures(self) -> list[TaskTransition]:
         """Return the latest failures, the newest first."""
@@ -59,15 +75,16 @@ class Recent:
         return [step for _, _, step in nlargest(SLOWEST, every, key=lambda entry: entry[:2])]
 
     def _take(self, end: TaskTransition) -> None:
-        if end.repeat:
-            return
         kind = end.kind
-        self.ends[kind] += 1
+        if end.repeat:
+            self._beside[kind] -= 1
+            return
+        if kind in _CONCLUDED:
+            self._beside[kind] += 1
         if kind != "succeeded" and _is_failure(end):
             self._failures.append(end)
-        runtime = end.runtime
-        if runtime is not None and runtime > self._least:
-            self._add(runtime, end)
+        if end.runtime is not None and end.runtime > self._least:
+            self._add(end.runtime, end)
 
     def _add(self, runtime: float, end: TaskTransition) -> None:
         slot = self._slots[-1]

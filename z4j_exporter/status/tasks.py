@@ -62,8 +62,7 @@ class Census:
         until = clock() + HOLD_SECONDS
         while self._next < len(self._tasks):
             piece = self._tasks[self._next : self._next + _LOOKS]
-            for serial, task in enumerate(piece, self._next):
-                self._look(serial, task)
+            self._look_at(piece)
             self._next += len(piece)
             if clock() >= until:
                 break
@@ -80,29 +79,51 @@ class Census:
         ranked.sort(key=lambda r: (r[0] >= EACH_STATE, -r[1].seconds))
         return sorted((each for _, each in ranked[:STUCK]), reverse=True)
 
-    def _look(self, serial: int, task: Task) -> None:
-        state = task.state()
-        longest = self._longest.get(state)
-        if longest is None:
-            return  # it has ended since the list was made
-        self.states[state] += 1
-        since = task.since()
-        if since is None:
-            return
-        seconds = self._wall - since
-        if seconds < STUCK_AFTER_SECONDS[state] or (
-            len(longest) >= STUCK and seconds <= longest[0].seconds
-        ):
-            return
-        if state != "running":
-            seconds = min(seconds, self._wall - _due(task))
-            if seconds < STUCK_AFTER_SECONDS[state]:
-                return  # it waits for its time, as it should
-        entry = Stuck(seconds, -serial, state, task)
+    def _look_at(self, piece: Sequence[Task]) -> None:
+        states, wall = self.states, self._wall
+        worth = {state: self._worth(state) for state in STUCK_AFTER_SECONDS}
+        for serial, task in enumerate(piece, self._next):
+            state, since = _state_of(task)
+            if state not in worth:
+                continue  # it has ended since the list was made
+            states[state] += 1
+            if since is not None and wall - since > worth[state]:
+                self._keep(Stuck(wall - since, -serial, state, task))
+                worth[state] = self._worth(state)
+
+    def _worth(self, state: str) -> float:
+        """Return how many seconds in a state are more than what is known already."""
+        longest = self._longest[state]
+        return longest[0].seconds if len(longest) >= STUCK else STUCK_AFTER_SECONDS[state]
+
+    def _keep(self, entry: Stuck) -> None:
+        longest = self._longest[entry.state]
+        if entry.state != "running":
+            # What waits for its time waits as it should.
+            entry = entry._replace(seconds=min(entry.seconds, self._wall - _due(entry.task)))
+            if entry.seconds < STUCK_AFTER_SECONDS[entry.state]:
+                return
         if len(longest) < STUCK:
             heappush(longest, entry)
         else:
             heappushpop(longest, entry)
+
+
+def _state_of(task: Task) -> tuple[str, float | None]:
+    """Return a task's state and since when: what Task.state and Task.since say, but quickly.
+
+    Most tasks have one delivery, and of that events told.
+    """
+    if len(task.attempts) == 1 and task.outcome is None:
+        attempt = task.attempts[0]
+        if attempt.ended is None and attempt.claim is None:
+            if attempt.started:
+                return "running", attempt.started
+            if attempt.received:
+                return "reserved", attempt.received
+            if attempt.sent:
+                return "waiting", max(attempt.sent, attempt.eta or 0.0)
+    return task.state(), task.since()
 
 
 def stuck_row(stuck: Stuck, trace_id: str) -> TaskRow:

@@ -39,12 +39,12 @@ class Tracked:
     def figures(self) -> Fields:
         """Return totals and losses."""
         p = self._parts
-        events, ends = p.applier.cluster.events, p.recent.ends
+        events = p.applier.cluster.events
         begun = {kind: events[f"task-{kind}"] for kind in ("sent", "received", "started")}
         missing = sum(worker.missing_events or 0 for worker in p.applier.cluster.workers)
         acting = p.acting()
         return {
-            "totals": begun | dict(ends),
+            "totals": begun | p.recent.ends(events),
             "losses": losses(
                 [
                     *p.own.collect(p.readings()),
@@ -109,9 +109,10 @@ class Tracked:
 
     def _reading(self) -> Reading:
         p = self._parts
-        reader, ends = p.reader, p.recent.ends
+        reader, events = p.reader, p.applier.cluster.events
+        ends = p.recent.ends(events)
         counts = Counts(
-            p.applier.cluster.events["task-started"],
+            events["task-started"],
             ends["succeeded"],
             ends["failed"],
             ends["retried"],
