@@ -111,6 +111,7 @@ def _show_live(stage: Stage, duration_seconds: float | None, console: Console) -
     try:
         with view:
             for now_seconds, seen in _scrapes(stage, duration_seconds):
+                stage.turn_shift(now_seconds)
                 overview = observer.observe(seen, now_seconds)
                 traces = choice.look(now_seconds) if console.is_terminal else []
                 view.show(overview, now_seconds, traces)

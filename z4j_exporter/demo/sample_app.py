@@ -44,6 +44,7 @@ app.conf.update(
         "crawl.*": {"queue": "crawl"},
         "mail.*": {"queue": "mail"},
         "media.*": {"queue": "media"},
+        "reports.*": {"queue": "reports"},
     },
 )
 # Someone is watching: tell about the hook itself sooner than is usual.
@@ -208,6 +209,13 @@ def render(seconds: float) -> float:
     return seconds
 
 
+@app.task(name="media.film", acks_late=True)  # type: ignore[untyped-decorator]
+def film(seconds: float) -> float:
+    """Cut a film: the slowest of all that succeed."""
+    time.sleep(seconds)
+    return seconds
+
+
 @app.task(name="media.encode", acks_late=True)  # type: ignore[untyped-decorator]
 def encode(seconds: float) -> float:
     """Encode a video for so long that somebody terminates it."""
@@ -219,3 +227,13 @@ def encode(seconds: float) -> float:
 def broken_file() -> None:
     """Take the pool's process down, as a faulty C library or the kernel's OOM killer does."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+# -- reports: their worker is not always there ------------------------------------------------
+
+
+@app.task(name="reports.write")  # type: ignore[untyped-decorator]
+def write(seconds: float) -> float:
+    """Write a report."""
+    time.sleep(seconds)
+    return seconds

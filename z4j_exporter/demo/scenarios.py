@@ -10,6 +10,10 @@ from z4j_exporter.demo import sample_app as shop
 
 #: Seconds that the mail server is away.
 _OUTAGE_SECONDS = 3.0
+#: Seconds until a film is cut.
+_FILM_DELAY_SECONDS = 8.0
+#: Seconds for which a report is of use: at a high rate its queue does not grow without end.
+_REPORT_EXPIRES_SECONDS = 120.0
 
 
 class Later(Protocol):
@@ -77,6 +81,16 @@ def _crawl(chance: Random, _: Later) -> None:
 
 def _render(chance: Random, _: Later) -> None:
     shop.render.delay(_seconds(chance, 2.0))
+
+
+def _film(chance: Random, later: Later) -> None:
+    # Later: the tour at the start has enough to do for the pool.
+    seconds = round(chance.uniform(20, 40), 1)
+    later(_FILM_DELAY_SECONDS, lambda: shop.film.delay(seconds))
+
+
+def _report(chance: Random, _: Later) -> None:
+    shop.write.apply_async((_seconds(chance, 0.6),), expires=_REPORT_EXPIRES_SECONDS)
 
 
 def _remind(chance: Random, _: Later) -> None:
@@ -162,6 +176,8 @@ SCENARIOS = (
     Scenario("damaged album", 3, 0.7, _damaged_album),
     Scenario("crawl", 3, 10, _crawl),
     Scenario("render", 1, 6, _render),
+    Scenario("film", 1, 0.35, _film),
+    Scenario("report", 1, 14, _report),
     Scenario("remind", 1, 4, _remind),
     Scenario("publish", 9, 2, _publish),
     Scenario("mail", 1, 8, _mail),

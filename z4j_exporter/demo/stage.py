@@ -15,6 +15,7 @@ from z4j_exporter.demo.broker import BROKER_URL_VARIABLE, Broker
 from z4j_exporter.demo.processes import Child, clean_environment, stop_all
 from z4j_exporter.demo.scrape import scrape
 from z4j_exporter.demo.settings import exporter_settings
+from z4j_exporter.demo.shift import SHIFT_QUEUE, Shift
 from z4j_exporter.demo.sink import Sink
 from z4j_exporter.demo.staff import Staff
 from z4j_exporter.demo.workers import STOP_SECONDS, nodename, start_worker
@@ -59,7 +60,11 @@ class Stage:
         self._directory = directory
         self._log_file = log_file
         self._stack = contextlib.ExitStack()
+        #: All that must not end by itself.
         self._children: list[Child] = []
+        #: All workers, one that is leaving too.
+        self._workers: list[Child] = []
+        self._shift: Shift | None = None
         self._broker_url = ""
         self.url = ""
         self.access: Access | None = None
@@ -123,20 +128,10 @@ class Stage:
 
         Raises DemoError when one dies or the exporter does not see it.
         """
-        workers: list[Child] = []
-        self._stack.callback(stop_all, workers, STOP_SECONDS)
+        self._stack.callback(stop_all, self._workers, STOP_SECONDS)
         for number in range(count):
-            name = nodename(number)
-            workers.append(
-                start_worker(
-                    number,
-                    broker_url=self._broker_url,
-                    directory=self._directory,
-                    log=self._log(name),
-                )
-            )
-        self._children += workers
-        names = {worker.name for worker in workers}
+            self._start_worker(number)
+        names = {worker.name for worker in self._workers}
         deadline = time.monotonic() + _WORKERS_UP_SECONDS
         while unseen := names - self._workers_up():
             self.check()
@@ -147,6 +142,14 @@ class Stage:
                     " what it says there.",
                 )
             time.sleep(_POLL_SECONDS)
+
+    def turn_shift(self, now_seconds: float) -> None:
+        """Let one more worker come and go; to be called each second, by the main thread."""
+        self._workers[:] = [worker for worker in self._workers if worker.exit_code is None]
+        if self._shift is None:
+            number = len(self._workers)
+            self._shift = Shift(lambda: self._start_worker(number, SHIFT_QUEUE), self._let_go)
+        self._shift.turn(now_seconds)
 
     def start_traffic(self, rate: float) -> None:
         """Start to call ``rate`` tasks a second."""
@@ -183,8 +186,26 @@ class Stage:
 
     def kill(self) -> None:
         """Kill all processes at once: for someone who does not want to wait."""
-        for child in reversed(self._children):
+        for child in {*self._children, *self._workers}:
             child.kill()
+
+    def _start_worker(self, number: int, queues: str | None = None) -> Child:
+        worker = start_worker(
+            number,
+            broker_url=self._broker_url,
+            directory=self._directory,
+            log=self._log(nodename(number)),
+            queues=queues,
+        )
+        self._workers.append(worker)
+        self._children.append(worker)
+        return worker
+
+    def _let_go(self, worker: Child) -> None:
+        # From here on its end is no surprise; it may have died a moment ago, which is one.
+        self.check()
+        self._children.remove(worker)
+        worker.ask_to_stop()
 
     def _exporter(self, address: Address, otlp: dict[str, Any]) -> RunningExporter:
         # Files of its own: one that could not listen may still hold the locks of its files.

@@ -41,6 +41,14 @@ def _task(event: str, **labels: str) -> Series:
     return Series(f"celery_task_{event}_total", tuple(labels.items()))
 
 
+def _own(name: str, **labels: str) -> Series:
+    return Series(f"celery_exporter_{name}", tuple(labels.items()))
+
+
+def _group(kind: str, outcome: str) -> Series:
+    return Series("celery_group_finished_total", (("kind", kind), ("outcome", outcome)))
+
+
 def _succeeded(task: str) -> Series:
     return _task("succeeded", task=task)
 
@@ -84,6 +92,22 @@ TRANSITIONS = (
     Transition(
         "custom event",
         (Series("celery_exporter_events_total", (("type", "other"),)),),
+    ),
+    Transition("group followed to its end", (_group("group", "succeeded"),)),
+    Transition("chord with a failed member", (_group("chord", "failed"),)),
+    Transition("published with a priority", (_task("published", priority="9"),)),
+    Transition(
+        "captured and kept",
+        (_own("capture_sent_total"), _own("journal_entries"), _own("journal_bytes")),
+    ),
+    Transition("retried by hand", (_own("actions_total", action="retry", outcome="done"),)),
+    Transition(
+        "retried by an alert",
+        (_own("alert_rules_total", rule="retry-after-an-outage", decision="done"),),
+    ),
+    Transition(
+        "stranger and visitor refused",
+        (_own("action_auth_failures_total"), _own("action_denials_total", reason="role")),
     ),
     Transition(
         "runtime and queue wait measured",
