@@ -4,17 +4,19 @@ import asyncio
 import gzip
 import threading
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
+from tests.support.html import Page, words
 from tests.support.process import wait_until
+from tests.support.statuses import full
 from tests.support.web import BODY, CONTENT_TYPE, pages
 from z4j_exporter.web.asgi import App, Message
 from z4j_exporter.web.pages import Pages, Readiness, create_app
 from z4j_exporter.web.stats import WebStats
-from z4j_exporter.web.traces import Traces
+from z4j_exporter.web.status import Status
+from z4j_exporter.web.trace_model import Line, Story, Traces
 
 Answer = tuple[int, dict[bytes, bytes], bytes]
 
@@ -148,42 +150,97 @@ def test_other_methods_are_refused(method: str, path: str) -> None:
     assert (status, headers[b"allow"], headers[b"connection"]) == (405, b"GET, HEAD", b"close")
 
 
-class Elements(HTMLParser):
-    """Collects tags, links and text."""
-
-    def __init__(self, page: bytes) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.links: list[str] = []
-        self.words = ""
-        self.feed(page.decode())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ("href", "src") and value]
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-
-def test_the_landing_page_leads_on_and_escapes_everything() -> None:
+def test_without_a_picture_the_page_says_what_the_probes_say() -> None:
     evil = "<script>alert(1)</script>\"'&"
     shown = pages(ready=Readiness(False, f"no {evil}"), version=f"1.2.3{evil}", source=f"r{evil}")
     status, headers, body = get(shown, "/")
-    page = Elements(body)
-    assert status == 200
-    assert page.links == ["metrics", "-/healthy", "-/ready"], "relative: it may be behind a proxy"
-    assert "script" not in page.tags
-    assert f"Not ready: no {evil}" in page.words
-    assert f"version 1.2.3{evil}" in page.words
-    assert f"r{evil}" in page.words
+    page = Page(body)
+    page.check(headers[b"content-security-policy"].decode())
+    assert (status, headers[b"content-type"]) == (200, b"text/html; charset=utf-8")
+    assert f"no {evil}" in words(page.one("main"))
+    assert f"1.2.3{evil}" in words(page.one("header"))
+    assert f"r{evil}" in words(page.by_id("about"))
     assert headers[b"x-content-type-options"] == b"nosniff"
-    assert headers[b"content-security-policy"].startswith(b"default-src 'none'; style-src 'sha256-")
+    assert headers[b"cache-control"] == b"no-store"
+    assert headers[b"referrer-policy"] == b"no-referrer"
 
 
-def test_the_landing_page_shows_ill_health_first() -> None:
+def test_the_policy_allows_nothing_from_elsewhere() -> None:
+    policy = get(pages(), "/")[1][b"content-security-policy"].decode()
+    allowed = dict(each.strip().split(" ", 1) for each in policy.split(";"))
+    assert allowed.pop("default-src") == "'none'"
+    assert allowed.pop("connect-src") == "'self'"
+    assert allowed.pop("img-src") == "data:"
+    assert all(allowed.pop(name).startswith("'sha256-") for name in ("style-src", "script-src"))
+    assert set(allowed) == {"base-uri", "form-action", "frame-ancestors"}
+    assert set(allowed.values()) == {"'none'"}
+
+
+def test_ill_health_comes_before_readiness() -> None:
     shown = pages(healthy=Readiness(False, "the reader has ended"))
-    assert "Not ready: the reader has ended" in Elements(get(shown, "/")[2]).words
+    assert "the reader has ended" in words(Page(get(shown, "/")[2]).one("main"))
+
+
+def test_a_picture_that_cannot_be_taken_leaves_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Status:
+        raise TimeoutError("a secret detail")
+
+    shown = replace(pages(ready=Readiness(True, "connected"), source="redis://h"), status=broken)
+    status, _, body = get(shown, "/")
+    told = words(Page(body).one("main"))
+    assert status == 200
+    assert "The rest could not be read: the log says why." in told
+    assert "redis://h" in told
+    assert "secret" not in told
+    assert "a secret detail" in caplog.text
+
+
+def test_the_page_is_shown_again_for_a_second() -> None:
+    taken: list[str] = []
+
+    def take() -> Status:
+        taken.append(threading.current_thread().name)
+        return replace(full(), version=f"1.0.{len(taken)}")
+
+    now = [100.0]
+
+    async def scenario() -> list[str]:
+        app = create_app(replace(pages(), status=take), WebStats(), monotonic=lambda: now[0])
+        shown = []
+        for seconds, query in ((0, b""), (0.9, b""), (0, b"refresh=15"), (0.2, b"")):
+            now[0] += seconds
+            body = (await ask(app, "/", query=query))[2]
+            shown.append(words(Page(body).one("header")).split()[1])
+        return shown
+
+    assert asyncio.run(scenario()) == ["1.0.1", "1.0.1", "1.0.2", "1.0.3"]
+    assert taken == ["z4j-page-1"] * 3, "not in the event loop, nor in a thread of the scrapes"
+
+
+def test_a_page_that_takes_long_holds_up_no_scrape() -> None:
+    go = threading.Event()
+
+    def take() -> Status:
+        assert go.wait(10)
+        return full()
+
+    async def scenario() -> tuple[list[Answer], list[Answer]]:
+        app = create_app(replace(pages(), status=take), WebStats())
+        slow = [asyncio.create_task(ask(app, "/")) for _ in range(30)]
+        scraped = [await ask(app, "/metrics") for _ in range(3)]
+        go.set()
+        return scraped, await asyncio.gather(*slow)
+
+    scraped, shown = asyncio.run(scenario())
+    assert [status for status, _, _ in scraped] == [200] * 3
+    assert sorted({status for status, _, _ in shown}) == [200, 503], "nor do they pile up"
+
+
+@pytest.mark.parametrize("query", [b"refresh=1", b"refresh=<b>", b"refresh=-5"])
+def test_a_refresh_that_is_not_offered_is_refused(query: bytes) -> None:
+    status, headers, body = get(pages(), "/", query=query)
+    assert (status, body) == (400, b"refresh must be one of 5, 15, 60, off\n")
+    assert headers[b"content-type"].startswith(b"text/plain")
 
 
 def test_a_prometheus_is_told_from_everyone_else() -> None:
@@ -220,6 +277,12 @@ class Remembered:
     def latest(self, count: int) -> bytes:
         self.asked.append(count)
         return b'{"traces":[]}'
+
+    def lines(self, count: int) -> list[Line]:  # noqa: ARG002 - the Protocol's
+        raise AssertionError("nobody wants a page")
+
+    def story(self, trace_id: str, most: int) -> Story | None:  # noqa: ARG002 - the Protocol's
+        raise AssertionError("nobody wants a page")
 
     def find(self, wanted: str) -> list[str]:
         return [each for each in self.ids if wanted and each.startswith(wanted)]

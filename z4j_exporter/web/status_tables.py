@@ -1,13 +1,16 @@
 """The tables of the status page: workers, queues, tasks, failures, losses."""
 
+import re
 from collections.abc import Sequence
 
 from z4j_exporter.web import humanize, values
 from z4j_exporter.web.chart import meter
-from z4j_exporter.web.markup import NOTHING, Html, element, join, link, segment, text, wire
+from z4j_exporter.web.markup import NOTHING, Html, element, join, link, text, wire
 from z4j_exporter.web.status import FailureRow, QueueRow, Status, TaskRow, WorkerRow
 from z4j_exporter.web.tables import Column, Row, section, table
 
+#: What an address may hold of a trace.
+_TRACE_ID = re.compile("[0-9a-f]{1,64}")
 _STATES = {"failed": "bad", "lost": "bad", "retried": "look"}
 
 
@@ -47,7 +50,7 @@ def _worker(row: WorkerRow) -> Row:
     state = values.mark("ok") if row.up else values.mark("bad")
     missing = values.number(row.missing_events)
     return Row(
-        row.name[:200],
+        row.name,
         [
             wire(row.name),
             join([state, text(" up" if row.up else " down")]),
@@ -114,7 +117,7 @@ def _queue(row: QueueRow) -> Row:
     if deserted:
         name = join([name, text(" "), values.mark("look"), element("em", text("nobody consumes"))])
     return Row(
-        row.name[:200],
+        row.name,
         [
             name,
             values.number(row.ready),
@@ -173,7 +176,7 @@ def _task(row: TaskRow, status: Status, trace_url: str) -> Row:
         join([values.mark(kind), text(" "), wire(row.state, 30)]) if kind else wire(row.state, 30)
     )
     return Row(
-        row.task_id[:200],
+        row.task_id,
         [
             wire(row.name),
             state,
@@ -211,7 +214,7 @@ def failures(status: Status, trace_url: str) -> Html:
 
 def _failure(row: FailureRow, status: Status, trace_url: str) -> Row:
     return Row(
-        f"{row.task_id[:200]} {row.attempt} {row.at}",
+        f"{row.task_id[:150]} {row.attempt} {row.at}",
         [
             wire(row.name),
             join([values.mark("bad"), text(" "), wire(row.exception or "not known")]),
@@ -255,16 +258,14 @@ def losses(status: Status) -> Html:
 
 def trace_links(trace_id: str, *, here: bool, trace_url: str, up: str = "") -> Html:
     """Return the ways to a trace: our page, and where else traces are kept."""
-    if not trace_id:
+    if not _TRACE_ID.fullmatch(trace_id):
         return values.UNKNOWN
     short = trace_id[:8]
     links = []
     if here:
-        links.append(
-            link(f"{up}traces/{segment(trace_id)}", text("trace"), aria_label=f"Trace {short}")
-        )
+        links.append(link(f"{up}traces/{trace_id}", text("trace"), aria_label=f"Trace {short}"))
     if trace_url:
-        address = trace_url.replace("{trace_id}", segment(trace_id))
+        address = trace_url.replace("{trace_id}", trace_id)
         links.append(link(address, text("open \u2197"), aria_label=f"Open trace {short} elsewhere"))
     return join(links, " ") if links else element("code", text(short))
 

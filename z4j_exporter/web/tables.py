@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from z4j_exporter.web.markup import Html, element, join, text
+from z4j_exporter.web.markup import Html, clean, element, join, text
 from z4j_exporter.web.values import UNKNOWN
+
+#: Characters of a row's key.
+_KEY = 200
 
 
 class Column(NamedTuple):
@@ -72,7 +75,7 @@ def _row(columns: Sequence[Column], row: Row) -> Html:
         element("td", cell, role="cell", class_=_classes(column), data_label=column.heading)
         for column, cell in zip(columns[1:], others, strict=True)
     ]
-    return element("tr", *cells, role="row", data_key=row.key, class_=row.kind or None)
+    return element("tr", *cells, role="row", data_key=clean(row.key, _KEY), class_=row.kind or None)
 
 
 def _classes(column: Column) -> str | None:

@@ -72,13 +72,11 @@ def answer(
     up = "../" * (asked.path.count("/") - 1)
     place = Place("traces", up, version, traces=traces is not None)
     elsewhere = Elsewhere(up, trace_url)
-    try:
-        fields = _fields(asked.query_string)
-        html = _wants_html(fields.get("format"), asked.accept)
-    except ValueError:
-        plain = _Form(prefers_html(asked.accept), place, elsewhere)
-        return plain.words(400, "format must be json or html, and there may be 20 fields")
-    form = _Form(html, place, elsewhere)
+    fields = _fields(asked.query_string)
+    wish = fields.get("format", "html" if prefers_html(asked.accept) else "json")
+    form = _Form(wish == "html", place, elsewhere)
+    if wish not in ("html", "json"):
+        return form.words(400, "format must be json or html")
     if traces is None:
         return form.words(404, NOT_KEPT)
     wanted = asked.path.removeprefix(TRACES_PATH).strip("/")
@@ -130,13 +128,11 @@ def _latest(traces: Traces, limit: str | None, form: _Form) -> Answer:
 
 
 def _fields(query_string: bytes) -> dict[str, str]:
-    return dict(parse_qsl(query_string.decode("latin-1"), max_num_fields=_FIELDS_MOST))
-
-
-def _wants_html(chosen: str | None, accept: str) -> bool:
-    if chosen not in (None, "json", "html"):
-        raise ValueError(chosen)
-    return prefers_html(accept) if chosen is None else chosen == "html"
+    text = query_string.decode("latin-1")
+    try:
+        return dict(parse_qsl(text, max_num_fields=_FIELDS_MOST, keep_blank_values=True))
+    except ValueError:  # too many of them
+        return {"limit": ""}
 
 
 def _quoted(wanted: str) -> str:
