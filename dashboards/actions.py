@@ -207,25 +207,28 @@ def _refused() -> list[timeseries.Panel]:
 
 
 def _rules() -> table.Panel:
-    decided = increase("celery_exporter_alert_rules_total", by=("rule",))
-    acted = increase("celery_exporter_alert_rules_total", 'decision="accepted"', by=("rule",))
+    ruled = 'rule!=""'
+    name = "celery_exporter_alert_rules_total"
+    decided = increase(name, ruled, by=("rule",))
+    acted = increase(name, ruled, 'decision=~"done|partial"', by=("rule",))
     breaker = total("celery_exporter_alert_rule_breaker_open", by=("rule",), how="max")
     return rows_of(
         "rule",
         "Rule",
         "Rules",
-        "The rules of --actions-rules-file: alerts that matched in the time shown, those that were"
-        " accepted, and whether the breaker stopped the rule: what it retried failed again.",
+        "The rules of --actions-rules-file, in the time shown: decisions about alerts that matched,"
+        " those that ended in an action, and whether the breaker has stopped the rule, since what"
+        " it retried failed again. z4j-exporter rules test says what an alert would cause.",
         [
-            Column("Alerts", or_none(decided, "rule"), decimals=0),
-            Column("Accepted", or_none(acted, "rule"), decimals=0),
+            Column("Decisions", or_none(decided, "rule"), decimals=0),
+            Column("Acted", or_none(f"{acted} or on (rule) 0 * {decided}", "rule"), decimals=0),
             Column(
                 "Breaker",
                 or_none(breaker, "rule"),
                 texts={"0": ("closed", GREEN), "1": ("open: stopped", RED)},
             ),
         ],
-        sort="Alerts",
+        sort="Decisions",
         height=7,
     )
 

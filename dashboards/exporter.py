@@ -286,20 +286,19 @@ def _http() -> list[timeseries.Panel]:
 
 
 def _versions() -> table.Panel:
-    labels = ("instance", "version", "celery_version", "python_version", "profile")
-    info = series("celery_exporter_build_info")
-    start = "process_start_time_seconds"
+    labels = ("job", "instance", "version", "celery_version", "python_version", "profile")
+    info = total("celery_exporter_build_info", by=labels)
+    since = f"time() - {total('process_start_time_seconds', by=('job', 'instance'), how='max')}"
+    up_for = f"0 * {info} + on (job, instance) group_left () ({since})"
     return rows_of(
         "instance",
         "Exporter",
         "Exporters",
-        "What runs. Other profiles than native have other names of metrics: these dashboards need"
-        " native.",
-        [
-            Column("Exporters", f"count by ({', '.join(labels)}) ({info})", decimals=0),
-            Column("Up for", f"time() - {total(start, by=('instance',), how='max')}", "s"),
-        ],
+        "What runs, and for how long. Profiles other than native have other names of metrics:"
+        " these dashboards need native.",
+        [Column("Up for", up_for, "s")],
         also=[
+            ("job", "Job"),
             ("version", "Version"),
             ("celery_version", "Celery"),
             ("python_version", "Python"),

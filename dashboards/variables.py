@@ -9,7 +9,7 @@ from dashboards.promql import series
 PROMETHEUS = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 _EDITOR = "PrometheusVariableQueryEditor-VariableQuery"
-_ALL = models.VariableOption(text="All", value="$__all", selected=True)
+_ALL = models.VariableOption(text=["All"], value=["$__all"], selected=True)
 #: Matches series without the label too: a task whose queue is not known has none.
 _ANY = ".*"
 

@@ -4,7 +4,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import promql_parser as promql
 import pytest
@@ -23,6 +23,7 @@ from tests.support.dashboards import (
     read,
     targets,
 )
+from z4j_exporter.actions.alert_stats import Decision
 from z4j_exporter.metrics.catalogue import CATALOGUE
 
 BOARDS = {path.stem: read(path) for path in FILES}
@@ -36,9 +37,25 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 by_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 
 
+IN_PROGRESS = {"waiting", "reserved", "running"}
+#: What a label may be where an expression names its value: a typo would find nothing, for ever.
+VALUES = {
+    ("celery_tasks_in_progress", "state"): IN_PROGRESS,
+    ("celery_task_oldest_in_progress_seconds", "state"): IN_PROGRESS,
+    ("celery_queue_messages", "state"): {"ready", "unacked"},
+    ("celery_worker_task_events_total", "state"): {"started", "succeeded", "failed"},
+    ("celery_worker_load", "period"): {"1m", "5m", "15m"},
+    ("celery_exporter_alert_rules_total", "decision"): set(get_args(Decision)),
+}
+#: Stands for whatever the variables choose.
+CHOSEN = "chosen"
+#: Labels with as many values as an installation is large.
+MANY = {"task", "queue", "worker"}
+
+
 def parsed(expr: str) -> Any:
     names = {v["name"] for board in BOARDS.values() for v in board["templating"]["list"]}
-    values = dict.fromkeys(names, "a.b")
+    values = dict.fromkeys(names, CHOSEN)
     return promql.parse(fill(expr, values, interval="1m", over="1h"))
 
 
@@ -172,7 +189,8 @@ def test_tables_name_and_place_every_column(board: dict[str, Any]) -> None:
             assert target["format"] == "table"
             assert target["instant"] is True
             # Rows are joined by this label.
-            assert f"by ({join['options']['byField']}" in target["expr"], panel["title"]
+            joined = re.escape(join["options"]["byField"])
+            assert re.search(rf"by \([\w, ]*\b{joined}\b", target["expr"]), panel["title"]
 
 
 def test_there_is_a_datasource_variable_everywhere_and_no_uid_of_somebodys() -> None:
@@ -192,7 +210,7 @@ def test_variables_choose_what_their_meaning_asks_for() -> None:
             many = variable["name"] != "task"
             assert (variable["multi"], variable["includeAll"]) == (many, many), (name, variable)
             if many:
-                assert variable["current"]["value"] == "$__all"
+                assert variable["current"]["value"] == ["$__all"]
             # All exporters are listed, since `up` knows other jobs; of names, there may be many.
             everything = None if variable["name"] in ("job", "instance") else ".*"
             assert variable.get("allValue") == (everything if many else None)
@@ -224,6 +242,13 @@ class TestExpression:
             assert {"job", "instance"} <= matched, selector
         assert target.expr.count(",".join(SCOPE)) == len(found)
 
+    def test_it_asks_for_values_that_occur(self, target: Target) -> None:
+        for selector in selectors(parsed(target.expr)):
+            for matcher in selector.matchers.matchers:
+                if matcher.value not in (CHOSEN, ""):
+                    known = VALUES[selector.name, matcher.name]
+                    assert set(matcher.value.split("|")) <= known, selector
+
     def test_counters_are_looked_at_by_their_growth_and_gauges_are_not(
         self, target: Target
     ) -> None:
@@ -252,6 +277,24 @@ class TestExpression:
         for _, window in re.findall(r"(rate)\([^[]+\[([^\]]+)\]", target.expr):
             # The rank of a graph's lines is taken of the whole range.
             assert window == "$__rate_interval" or "@ end()" in target.expr
+
+
+@by_board
+def test_lines_stay_few_in_a_large_installation(board: dict[str, Any]) -> None:
+    """Ten of five hundred workers are drawn; all of them are in a table."""
+    drawn = 0
+    for panel in panels(board):
+        assert "repeat" not in panel
+        if panel["type"] != "timeseries":
+            continue
+        # One task has few queues.
+        many = MANY - {"queue"} if board["uid"] == "celery-task" else MANY
+        for target in panel["targets"]:
+            named = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+            if named & many:
+                assert "topk(10, " in target["expr"], panel["title"]
+                drawn += 1
+    assert drawn or board["uid"] in ("celery-exporter", "celery-actions", "celery-task")
 
 
 def test_annotations_parse() -> None:
