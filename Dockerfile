@@ -29,8 +29,6 @@ RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-di
     && /opt/build/bin/python -m pip --python /opt/z4j-exporter/bin/python install \
         --no-deps /opt/wheel/*.whl
 COPY docker/healthcheck.py /opt/z4j-exporter/healthcheck.py
-# For the journal, the audit log and tokens. Group 0 may write too: OpenShift chooses the user.
-RUN install -d -o 65532 -g 0 -m 0770 /var/lib/z4j-exporter
 
 FROM ${BASE}
 ARG VERSION=0.1.0
@@ -43,12 +41,13 @@ LABEL org.opencontainers.image.title="z4j-exporter" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 
-# The base's own pip is of no use here, and scanners report its flaws.
-RUN if python3 -m pip --version >/dev/null 2>&1; then \
+# The base's own pip is of no use here, and scanners report its flaws. The directory is for the
+# journal, the audit log and tokens: group 0 may write too, since OpenShift chooses the user.
+RUN install -d -o 65532 -g 0 -m 0770 /var/lib/z4j-exporter \
+    && if python3 -m pip --version >/dev/null 2>&1; then \
         python3 -m pip uninstall --yes --quiet --root-user-action ignore pip; \
     fi
 COPY --from=build /opt/z4j-exporter /opt/z4j-exporter
-COPY --from=build /var/lib/z4j-exporter /var/lib/z4j-exporter
 
 # HOME: a user that has no entry in /etc/passwd would have / as its home.
 ENV PATH=/opt/z4j-exporter/bin:$PATH \

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from z4j_exporter.cli.run import run
 from z4j_exporter.cli.options import settings_from
+from z4j_exporter.cli.run import run
 from z4j_exporter.config import Settings
 from z4j_exporter.errors import (
     AppImportError,
