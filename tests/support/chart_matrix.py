@@ -232,7 +232,8 @@ MATRIX: dict[str, Document] = {
         ],
     },
     "marked": {
-        "commonLabels": {"team": "payments"}, "commonAnnotations": {"owner": "payments"},
+        "commonLabels": {"team": "payments", "app.kubernetes.io/version": "mine"},
+        "commonAnnotations": {"owner": "payments"},
         "podLabels": {"sidecar.istio.io/inject": "false"}, "podAnnotations": {"a/b": "true"},
         "deploymentAnnotations": {"reloader.stakater.com/auto": "true"},
     },

@@ -78,9 +78,7 @@ def test_a_group_without_rules_is_left_out() -> None:
 def test_the_dashboards_are_the_projects() -> None:
     files = {path.name: path.read_text() for path in (ROOT / "dashboards").glob("*.json")}
     assert files
-    maps = [
-        d for d in of_kind(render(MATRIX["dashboards"]), "ConfigMap") if "-dashboard-" in name(d)
-    ]
+    maps = dashboards(MATRIX["dashboards"])
     data = {key: text for document in maps for key, text in document["data"].items()}
     assert data == files
     for document in maps:

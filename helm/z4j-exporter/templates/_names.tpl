@@ -20,14 +20,12 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "z4j-exporter.labels" -}}
-{{- with .Values.commonLabels }}
-{{- toYaml . }}
-{{ end -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "z4j-exporter.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: celery
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- $own := include "z4j-exporter.selectorLabels" . | fromYaml }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
+{{- $_ = set $own "app.kubernetes.io/version" .Chart.AppVersion }}
+{{- $_ = set $own "app.kubernetes.io/part-of" "celery" }}
+{{- $_ = set $own "app.kubernetes.io/managed-by" .Release.Service }}
+{{- mergeOverwrite (deepCopy .Values.commonLabels) $own | toYaml }}
 {{- end }}
 
 {{/* metadata of an object: (list root name labels annotations namespace), all but root and name may be empty. */}}
