@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes Alertmanager's token at the first start, and gives the volumes to those who write to them.
-# prepare.sh EXPORTER_STATE ALERTMANAGER_TOKEN_DIRECTORY TEMPO_STATE
+# prepare.sh EXPORTER_STATE ALERTMANAGER_TOKEN_DIRECTORY TEMPO_STATE SHOP
 set -eu
-state=$1 handed=$2 traces=$3
+state=$1 handed=$2 traces=$3 shop=$4
 umask 077
 
 if [ ! -s "$handed/token" ]; then
@@ -15,6 +15,6 @@ if [ ! -s "$handed/token" ]; then
 fi
 
 # The users that the images run as: ours, Alertmanager's and Tempo's.
-chown -R 65532:65532 "$state"
+chown -R 65532:65532 "$state" "$shop"
 chown -R 65534:65534 "$handed"
 chown -R 10001:10001 "$traces"
