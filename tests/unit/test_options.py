@@ -121,14 +121,6 @@ def test_every_setting_has_an_option_and_says_what_it_is(field: str) -> None:
     assert Settings.model_fields[field].description
 
 
-@pytest.mark.parametrize("field", Settings.model_fields)
-def test_every_option_stands_in_the_readme(field: str) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    name = option_name(field)
-    shortened = name.replace("event-queue", "")  # the README lists these in one row
-    assert f"--{name}" in readme or f"`{shortened}`" in readme
-
-
 @pytest.mark.parametrize(
     ("layer", "names"),
     [
