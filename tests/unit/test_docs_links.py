@@ -17,22 +17,23 @@ HOME = re.compile(r"https://github\.com/z4j/z4j-exporter/(?:blob|tree|raw)/main/
 #: Options in the text that are other programs' own.
 OTHER_OPTIONS = {
     "celery": {
-        "--autoscale", "--concurrency", "--heartbeat-interval", "--task-events",
-        "--without-heartbeat", "--pool", "--statedb", "--hostname",
+        "--autoscale", "--broker", "--concurrency", "--heartbeat-interval", "--hostname",
+        "--max-memory-per-child", "--max-tasks-per-child", "--pool", "--prefetch-multiplier",
+        "--task-events", "--without-heartbeat",
     },
     "celery-exporter": {
         "--accept-content", "--host", "--log-level", "--port", "--queues", "--queue-wait-buckets",
         "--retry-interval",
     },
     "flower": {
-        "--address", "--auth", "--auth_provider", "--basic_auth", "--broker_api", "--ca_certs",
-        "--certfile", "--db", "--enable_events", "--inspect_timeout", "--keyfile", "--max_tasks",
-        "--max_workers", "--natural_time", "--oauth2_key", "--persistent", "--port",
-        "--purge_offline_workers", "--state_save_interval", "--tasks_columns",
-        "--task_runtime_metric_buckets", "--unix_socket", "--url_prefix", "--xheaders",
-        "--url-prefix", "--conf", "--debug",
+        "--address", "--auth", "--auth_provider", "--auto_refresh", "--basic_auth", "--broker_api",
+        "--ca_certs", "--certfile", "--db", "--debug", "--enable_events", "--inspect_timeout",
+        "--keyfile", "--max_tasks", "--max_workers", "--natural_time", "--oauth2_key",
+        "--persistent", "--port", "--purge_offline_workers", "--read_only", "--state_save_interval",
+        "--task_runtime_metric_buckets", "--tasks_columns", "--unix_socket", "--url_prefix",
+        "--xheaders",
     },
-    "pip, prometheus, make bench": {"--no-deps", "--enable-feature", "--quick", "--check"},
+    "pip, prometheus, make bench, tools": {"--no-deps", "--enable-feature", "--quick", "--check"},
 }  # fmt: skip
 #: Words that begin as our metrics do and are none.
 NO_METRICS = {

@@ -40,6 +40,7 @@ VALUES: dict[str, tuple[str, Any]] = {
 #: Fields whose values are not of their kind's sort.
 SPECIAL: dict[str, tuple[str, Any]] = {
     "metric_prefix": ("x_", "x_"),
+    "trace_url": ("https://t.example.org/{trace_id}", "https://t.example.org/{trace_id}"),
     "buckets": ("f=0.1,1;g=2", {"f": (0.1, 1.0), "g": (2.0,)}),
     "actions_max_retries_chain": ("7", 7),
     "actions_bulk_cap": ("7", 7),
