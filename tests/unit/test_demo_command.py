@@ -85,7 +85,9 @@ def test_the_exporter_is_the_one_that_run_starts(tmp_path: Path) -> None:
         broker_url="redis+socket:///nowhere.sock",
         listen_address="127.0.0.1:0",
         directory=tmp_path,
-        access=make_access(tmp_path, Address("127.0.0.1", 0)),
+        access=make_access(
+            tmp_path, Address("127.0.0.1", 0), operator_file=tmp_path / "operator.token"
+        ),
         otlp_endpoint="http://127.0.0.1:4318",
         otlp_metrics=True,
     )

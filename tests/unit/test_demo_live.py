@@ -6,7 +6,15 @@ import pytest
 from rich.console import Console
 
 from z4j_exporter.demo.live import LineView, duration, line, render, sparkline
-from z4j_exporter.demo.overview import Observer, Overview
+from z4j_exporter.demo.overview import (
+    EVENTS,
+    STATES,
+    Observer,
+    Overview,
+    Queue,
+    Spread,
+    Worker,
+)
 from z4j_exporter.demo.scrape import Scrape
 
 TEXT = """\
@@ -84,6 +92,30 @@ def test_the_page_shows_it_and_takes_no_name_for_markup() -> None:
     page = _page(_observed())
     for part in ("50 events/s", "sent 7", "one@sample", "slow[bold]", "9.55 s", "Ctrl-C"):
         assert part in page
+
+
+def test_the_page_of_a_demo_in_full_swing_fits_into_a_small_terminal() -> None:
+    waiting = Queue("reports", 7, 0, 0, Spread("reports", 9.1, 18.0))
+    queues = [Queue(n, 12, 16, 1, Spread(n, 1.0, 28.38)) for n in ("crawl", "mail", "media", "o")]
+    overview = Overview(
+        rates=(100.0,) * 60,
+        events_total=1_234_567.0,
+        counts=dict.fromkeys(EVENTS, 10_000.0),
+        in_progress=dict.fromkeys(STATES, 120.0),
+        slowest=[Spread("media.thumbnail", 30.0, 57.25)] * 5,
+        queues=[*queues, waiting],
+        workers=[Worker(f"demo{n}@sample", True, 4.0, 10_000.0, 4.0) for n in (1, 2, 3)],
+    )
+    console = Console(file=io.StringIO(), width=80, height=24)
+    # What to open, and two lines of what to try.
+    console.print(render(overview, "\n".join(["open", "try " + "x" * 70, "more"])))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == 24
+    page = "\n".join(lines)
+    for part in ("succeeded 10000", "media.thumbnail", "57.25 s", "unacked", "28.38 s", "demo3@"):
+        assert part in page
+    assert "works in shifts" in lines[-1]
+    assert "…" not in page
 
 
 def test_an_exporter_without_events_has_a_page_too() -> None:

@@ -121,7 +121,7 @@ def test_no_room_no_panel() -> None:
     assert panel([], 100, 50) is None
 
 
-@pytest.mark.parametrize(("height", "shown"), [(20, False), (60, True)])
+@pytest.mark.parametrize(("height", "shown"), [(16, False), (60, True)])
 def test_the_live_view_shows_traces_in_the_lines_that_are_left(height: int, shown: bool) -> None:
     console = Console(file=io.StringIO(), width=100, height=height, force_terminal=True)
     overview = Observer().observe(Scrape(""), 0.0)

@@ -1,9 +1,10 @@
 """Who may act in the demo: tokens made at its start, the rules for alerts, and a free port."""
 
+import shlex
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from socket import socket
-from typing import NamedTuple
 
 from z4j_exporter.actions.model import Role
 from z4j_exporter.actions.tokens import make_token, stored
@@ -18,6 +19,8 @@ from z4j_exporter.web.address import Address, bind, parse_address
 _HOST = "127.0.0.1"
 #: The port of the pages beside which the actions have theirs.
 _USUAL_PAGES_PORT = 9808
+#: The task that people retry: it fails again, since its arguments are wrong.
+FAILING_TASK = "orders.validate"
 #: Tokens by their owner's name, and the owner's role.
 _TOKENS: dict[str, Role] = {"operator": "operator", "visitor": "viewer", "alertmanager": "alert"}
 
@@ -51,14 +54,15 @@ rules:
 """
 
 
-class Access(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Access:
     """The files of those who act, and where the actions are to listen."""
 
     address: Address
     token_file: Path
     rules_file: Path
     #: Tokens by their owner's name; they are in files, and in no log.
-    tokens: dict[str, str]
+    tokens: dict[str, str] = field(repr=False)
     #: File with the token of the operator alone, for the command ``action``.
     operator_file: Path
 
@@ -67,11 +71,17 @@ class Access(NamedTuple):
         """Where the actions are asked for."""
         return f"http://{self.address}"
 
+    @property
+    def example(self) -> str:
+        """A command that acts, to be tried in another terminal."""
+        url = [] if str(self.address) == DEFAULT_ACTIONS_ADDRESS else ["--url", self.url]
+        command = ["z4j-exporter", "action", "bulk-retry", "--task", FAILING_TASK, *url]
+        return shlex.join([*command, "--token-file", str(self.operator_file)])
 
-def make_access(directory: Path, address: Address) -> Access:
-    """Make tokens and rules in ``directory``. Raises FileError."""
+
+def make_access(directory: Path, address: Address, *, operator_file: Path) -> Access:
+    """Make tokens and rules in ``directory``, and ``operator_file``. Raises FileError."""
     token_file, rules_file = directory / "tokens.yaml", directory / "rules.yaml"
-    operator_file = directory / "operator.token"
     tokens = {name: make_token() for name in _TOKENS}
     for name, role in _TOKENS.items():
         entry = {"name": name, "role": role, "hash": stored(tokens[name])}

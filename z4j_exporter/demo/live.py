@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from z4j_exporter.demo.overview import Overview, Queue, Spread, Worker
+from z4j_exporter.demo.shift import SHIFT_QUEUE
 from z4j_exporter.demo.traces import Trace
 from z4j_exporter.demo.trees import panel
 
@@ -19,6 +20,8 @@ from z4j_exporter.demo.trees import panel
 LINE_SECONDS = 5.0
 
 _BARS = "▁▂▃▄▅▆▇█"
+#: Columns of the rates' line, and of the longest bar: they fit into a terminal of 80.
+_SPARKS, _BAR = 28, 12
 _COLOURS = {
     "succeeded": "green",
     "failed": "red",
@@ -127,21 +130,32 @@ def fitted(
 
 def render(overview: Overview, heading: str, trees: RenderableType | None = None) -> RenderableType:
     """Return ``overview`` as a page for the terminal; ``heading`` says what to open."""
-    grid = Table.grid(expand=True)
-    grid.add_column(ratio=1)
-    grid.add_column(ratio=1)
-    grid.add_row(_throughput(overview), _in_progress(overview))
-    grid.add_row(
-        _spread_table("Slowest tasks", "task", overview.slowest),
-        _queue_table(overview.queues),
-    )
     return Group(
         Text.from_markup(heading),
-        grid,
+        _side_by_side((3, _throughput(overview)), (2, _in_progress(overview))),
+        _side_by_side(
+            (6, _spread_table("Slowest tasks", "task", overview.slowest)),
+            (7, _queue_table(overview.queues)),
+        ),
         _worker_table(overview.workers),
         *([trees] if trees is not None else []),
-        Text("Ctrl-C ends the demo.", style="dim"),
+        Text(f"Ctrl-C ends the demo.{_remark(overview.queues)}", style="dim"),
     )
+
+
+def _side_by_side(*parts: tuple[int, RenderableType]) -> Table:
+    """Return two parts in one row, each with its share of the width."""
+    grid = Table.grid(expand=True)
+    for ratio, _ in parts:
+        grid.add_column(ratio=ratio)
+    grid.add_row(*(part for _, part in parts))
+    return grid
+
+
+def _remark(queues: list[Queue]) -> str:
+    """Return what to say of a queue that waits: it is meant to."""
+    away = any(q.name == SHIFT_QUEUE and q.ready and not q.workers for q in queues)
+    return f" The worker of {SHIFT_QUEUE} will be back: it works in shifts." if away else ""
 
 
 def sparkline(values: Iterable[float]) -> str:
@@ -164,44 +178,46 @@ def duration(seconds: float) -> str:
 
 def _throughput(overview: Overview) -> Panel:
     rate = overview.rates[-1] if overview.rates else 0.0
-    body = Table.grid(padding=(0, 2), expand=True)
-    body.add_row(Text(sparkline(overview.rates[-36:]), style="cyan", no_wrap=True))
-    body.add_row(Text(f"{rate:.0f} events/s, {overview.events_total:.0f} in all"))
-    counts = Table.grid(padding=(0, 2))
+    heading = Text(f"{rate:.0f} events/s ", no_wrap=True)
+    heading.append(sparkline(overview.rates[-_SPARKS:]), style="cyan")
+    counts = Table.grid(padding=(0, 1), expand=True)
     items = [
         Text(f"{event} {count:.0f}", style=_COLOURS.get(event, ""))
         for event, count in overview.counts.items()
     ]
     for start in range(0, len(items), 3):
         counts.add_row(*items[start : start + 3])
-    body.add_row(counts)
-    return Panel(body, title="Events", title_align="left")
+    title = f"Events: {overview.events_total:.0f}"
+    return Panel(Group(heading, counts), title=title, title_align="left")
 
 
 def _in_progress(overview: Overview) -> Panel:
     top = max(*overview.in_progress.values(), 1.0)
     body = Table.grid(padding=(0, 2))
     for state, count in overview.in_progress.items():
-        bar = "█" * math.ceil(count / top * 16)
+        bar = "█" * math.ceil(count / top * _BAR)
         body.add_row(state, Text(f"{count:.0f}", justify="right"), Text(bar, style="blue"))
     return Panel(body, title="Tasks in progress", title_align="left")
 
 
 def _spread_table(title: str, first: str, spreads: list[Spread]) -> Panel:
-    table = Table(box=None, expand=True, padding=(0, 1))
-    table.add_column(first, no_wrap=True)
-    table.add_column("median", justify="right")
-    table.add_column("p95", justify="right")
+    table = _table(first, "median", "p95")
     for spread in spreads:
         table.add_row(Text(spread.name), duration(spread.median), duration(spread.p95))
     return Panel(table, title=title, title_align="left")
 
 
+def _table(first: str, *others: str) -> Table:
+    """Return a table of names and numbers, a column between two."""
+    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for title in others:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
 def _queue_table(queues: list[Queue]) -> Panel:
-    table = Table(box=None, expand=True, padding=(0, 1))
-    table.add_column("queue", no_wrap=True)
-    for title in ("ready", "unacked", "workers", "wait p95"):
-        table.add_column(title, justify="right")
+    table = _table("queue", "ready", "unacked", "workers", "wait p95")
     for queue in queues:
         table.add_row(
             Text(queue.name),

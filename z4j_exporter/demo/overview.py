@@ -14,8 +14,8 @@ EVENTS = (
 STATES = ("waiting", "reserved", "running")
 #: Scrapes the sparkline remembers.
 _HISTORY = 60
-#: Tasks and queues that are shown.
-_SHOWN = 6
+#: Tasks and queues that are shown: as many as a terminal of 24 lines has room for.
+_SHOWN = 5
 
 
 class Spread(NamedTuple):

@@ -89,23 +89,22 @@ def _start(stage: Stage, options: DemoOptions, console: Console) -> None:
     stage.start_workers(options.workers)
     stage.start_traffic(options.rate)
     stage.start_staff()
-    console.print(f"Open {_addresses(stage.url)}", highlight=False, soft_wrap=True)
+    console.print(_invitation(stage), highlight=False, soft_wrap=True)
 
 
-def _addresses(url: str) -> str:
+def _invitation(stage: Stage) -> str:
+    """Return what to open, the status page first, and what to try; as markup."""
     # An IPv6 address has brackets, as markup has.
-    base = escape(url)
-    pages = "  ".join(f"{page}: [bold]{base}/{page}[/bold]" for page in ("metrics", "traces"))
-    return f"[bold]{base}/[/bold]  {pages}"
+    base = escape(stage.url)
+    lines = [f"Open [bold]{base}/[/bold]  and /metrics, /traces"]
+    if stage.access is not None:
+        lines.append(f"Try  [bold]{escape(stage.access.example)}[/bold]")
+    return "\n".join(lines)
 
 
 def _show_live(stage: Stage, duration_seconds: float | None, console: Console) -> None:
-    view: View
     choice = Choice(stage.url)
-    if console.is_terminal:
-        view = LiveView(console, f"z4j-exporter demo: open {_addresses(stage.url)}")
-    else:
-        view = LineView(console)
+    view: View = LiveView(console, _invitation(stage)) if console.is_terminal else LineView(console)
     observer = Observer()
     overview = None
     try:

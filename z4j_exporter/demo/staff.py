@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from z4j_exporter.demo.access import Access
+from z4j_exporter.demo.access import FAILING_TASK, Access
 from z4j_exporter.demo.alerts import OUTAGE, RATIO, Alert, OutageWatch, message
 from z4j_exporter.demo.scrape import scrape
 from z4j_exporter.demo.traces import latest
@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 #: Seconds an answer may take.
 _TIMEOUT_SECONDS = 10.0
-#: The task that is retried by hand: it fails again, since its arguments are wrong.
-RETRIED = "orders.validate"
 #: The task that an outage breaks, and the exception it fails with.
 BROKEN, BROKEN_BY = "mail.send", "ConnectionError"
 #: Well-formed, and nobody's.
@@ -90,7 +88,11 @@ class Staff:
 
     def _retry_by_hand(self) -> None:
         for line in latest(self._url):
-            if subject(line.root) == RETRIED and line.errors and line.task_id not in self._retried:
+            if (
+                subject(line.root) == FAILING_TASK
+                and line.errors
+                and line.task_id not in self._retried
+            ):
                 self._retried.add(line.task_id)
                 self._act(f"/v1/tasks/{line.task_id}/retry", {}, "operator")
                 return

@@ -210,7 +210,9 @@ class Stage:
     def _exporter(self, address: Address, otlp: dict[str, Any]) -> RunningExporter:
         # Files of its own: one that could not listen may still hold the locks of its files.
         files = Path(tempfile.mkdtemp(prefix="exporter-", dir=self._directory))
-        self.access = make_access(files, actions_address(address))
+        self.access = make_access(
+            files, actions_address(address), operator_file=self._directory / "operator.token"
+        )
         return self._build_exporter(
             exporter_settings(
                 broker_url=self._broker_url,
