@@ -31,6 +31,7 @@ def test_what_is_not_in_step_is_seen(
         shutil.copytree(chart.ROOT / folder, tmp_path / folder)
     monkeypatch.setattr(chart, "ROOT", tmp_path)
     monkeypatch.setattr(chart, "CHART", tmp_path / "helm" / "z4j-exporter")
+    assert chart.main([]) == 0
     assert chart.stale() == []
     (tmp_path / "alerts" / "alerts.yaml").write_text("groups: []\n")
     (tmp_path / "dashboards" / "new.json").write_text("{}\n")

@@ -88,6 +88,8 @@ def test_it_follows(tmp_path: Path) -> None:
         turn(second)
         wait_until(lambda: target.read_text() == "two")
         assert mode(target) == 0o600
+        target.chmod(0o660)
+        wait_until(lambda: mode(target) == 0o600)
         turn(tmp_path / "..gone")
         wait_until(lambda: "No such file" in process.output())
         assert target.read_text() == "two"

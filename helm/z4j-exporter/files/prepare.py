@@ -8,6 +8,7 @@ Secret are copied as they come; a copy replaces the file as a whole, so none is 
 import argparse
 import os
 import signal
+import stat
 import sys
 import threading
 from pathlib import Path
@@ -42,9 +43,10 @@ def main(arguments: list[str]) -> int:
 
 
 def copy(source: Path, target: Path, known: bytes | None) -> bytes:
-    """Make the target what the source is, unless that is known; return the content."""
+    """Make the target what the source is, unless it is that already; return the content."""
     content = source.read_bytes()
-    if content == known:
+    # A kubelet that starts anew may give the pod's group its rights on the copy again.
+    if content == known and stat.S_IMODE(target.stat().st_mode) == 0o600:
         return content
     fresh = target.with_name(f".{target.name}.next")
     fresh.unlink(missing_ok=True)
