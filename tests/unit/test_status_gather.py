@@ -11,6 +11,7 @@ from tests.support.process import wait_until
 from tests.support.tracking import RECORDINGS, T0, event
 from z4j_exporter.app import Exporter
 from z4j_exporter.config import build_settings
+from z4j_exporter.metrics.actions import ActionReadings
 from z4j_exporter.otlp.outcome import Accepted, Failed
 from z4j_exporter.status.gather import StatusGatherer
 from z4j_exporter.web.pages import Readiness
@@ -226,7 +227,7 @@ def test_a_census_that_takes_too_long_tells_how_far_it_came(rig: Rig) -> None:
     rig.status._tracked.census = in_pieces  # type: ignore[method-assign]
     status = rig.status.status()
     assert status.notes == (
-        "There was time to look at 512 of 1 000 tasks in progress, the oldest first.",
+        "There was time to look at 512 tasks in progress of 1000, the oldest first.",
     )
     assert status.in_progress == {}  # a part of them would be wrong
     assert status.in_progress_total == 1000
@@ -337,3 +338,45 @@ def test_the_thread_that_holds_the_tracker_keeps_time() -> None:
         exporter._applier.stop()
         exporter._reader.join(5)
         exporter._applier.join(5)
+
+
+@pytest.mark.parametrize("answered", [4, 5])
+def test_a_census_that_is_never_answered_keeps_what_was_answered(rig: Rig, answered: int) -> None:
+    rig.play(*fail())
+    rig.applier.cluster.flush()
+
+    def stops(number: int) -> None:
+        if number > answered:
+            rig.now += 1.0
+            raise TimeoutError
+
+    rig.applier.trouble = stops
+    status = rig.status.status()
+    assert status.totals["failed"] == 1
+    assert len(status.failures) == 1
+    assert (status.in_progress, status.stuck) == ({}, ())
+    assert len(status.notes) == 1
+    assert "did not answer" in status.notes[0]
+
+
+def test_the_actions_are_a_connection_and_their_losses_count(rig: Rig) -> None:
+    class Acting:
+        url = "http://127.0.0.1:9809"
+        good = True
+
+        def readings(self) -> ActionReadings:
+            names = ActionReadings.__dataclass_fields__
+            nothing: dict[str, Any] = {
+                n: {} if "Mapping" in str(f.type) else 0 for n, f in names.items()
+            }
+            known = {"last_token_reload_ok": self.good, "audit_failures": 2, "audit_mac": ""}
+            return ActionReadings(**{**nothing, **known})
+
+    acting = Acting()
+    parts = replace(rig.parts, acting=lambda: acting)  # type: ignore[arg-type,return-value]
+    status = StatusGatherer(parts).status()
+    assert status.connections[-1] == ("Actions", acting.url, True, "")
+    assert [loss.count for loss in status.losses] == [2]
+    acting.good = False
+    last = StatusGatherer(parts).status().connections[-1]
+    assert (last.ok, last.detail) == (False, "the token file is broken: an older one is in force")

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,7 +14,6 @@ from z4j_exporter.status.connections import Connections
 from z4j_exporter.status.fleet import queue_rows
 from z4j_exporter.status.lag import quantile
 from z4j_exporter.status.parts import Parts
-from z4j_exporter.status.tasks import Census
 from z4j_exporter.status.tracked import Fields, Tracked
 from z4j_exporter.web.status import Status
 
@@ -115,15 +115,16 @@ class StatusGatherer:
         tracked, applier = self._tracked, self._parts.applier
         until = self._parts.monotonic() + _ANSWER_SECONDS
         found: dict[str, Any] = {"in_progress_total": len(applier.cluster.tasks.table.active)}
-        questions: tuple[Callable[[], Fields], ...] = (
-            tracked.figures,
-            partial(tracked.workers, wall),
-            partial(tracked.queues, wall),
-            tracked.ended,
+        parts: tuple[Callable[[float], Fields], ...] = (
+            partial(self._ask, tracked.figures),
+            partial(self._ask, partial(tracked.workers, wall)),
+            partial(self._queues, wall),
+            partial(self._ask, tracked.ended),
+            partial(self._in_progress, wall, notes),
         )
-        for question in questions:
+        for part in parts:
             try:
-                found |= self._ask(question, until)
+                found |= part(until)
             except TimeoutError:
                 notes.append(self._too_late())
                 return found
@@ -135,25 +136,34 @@ class StatusGatherer:
                     "the tracker could not tell its part of the status (this is a bug)"
                 )
                 notes.append(_BUG)
-        return found | self._in_progress(wall, until, notes)
+        return found
 
-    def _in_progress(self, wall: float, until: float, notes: list[str]) -> Fields:
+    def _queues(self, wall: float, until: float) -> Fields:
+        """Return the queues: the tracker dates their messages, the rows are made here."""
+        poll, tracked = self._parts.background.queues, self._tracked
+        facts = self._ask(partial(tracked.consumers, wall), until)
+        ages = self._ask(partial(tracked.ages, poll), until) if poll is not None else {}
+        rows, total = queue_rows(poll, facts, lambda reading: ages.get(reading.name))
+        return {"queues": rows, "queues_total": total}
+
+    def _in_progress(self, wall: float, notes: list[str], until: float) -> Fields:
         """Look at each task in progress, holding the tracker for a moment at a time."""
         tracked = self._tracked
-        census = Census((), wall)
+        census = self._ask(partial(tracked.census, wall), until)
         whole = False
-        try:
-            census = self._ask(partial(tracked.census, wall), until)
+        with suppress(TimeoutError):
             while not whole:
                 whole = self._ask(partial(census.go_on, self._parts.monotonic), until)
-        except TimeoutError:
-            notes.append(
-                f"There was time to look at {census.looked_at} of "
-                f"{count(census.total, 'task')} in progress, the oldest first."
-            )
-        found = partial(tracked.counted, census, whole)
         # There is always time for this one: it is short.
-        return self._ask(found, self._parts.monotonic() + _ANSWER_SECONDS)
+        found = self._ask(
+            partial(tracked.counted, census, whole), self._parts.monotonic() + _ANSWER_SECONDS
+        )
+        if not whole:
+            notes.append(
+                f"There was time to look at {count(census.looked_at, 'task')} in progress of "
+                f"{census.total}, the oldest first."
+            )
+        return found
 
     def _ask(self, question: Callable[[], Answer], until: float) -> Answer:
         left = until - self._parts.monotonic()
@@ -165,5 +175,5 @@ class StatusGatherer:
         waiting = count(self._parts.buffer.size_bytes, "byte")
         return (
             f"The tracker did not answer within {_ANSWER_SECONDS:.0f} s, so tasks and workers are "
-            f"not known: it is busy with events ({waiting} wait)."
+            f"not all known: it is busy with events ({waiting} wait)."
         )

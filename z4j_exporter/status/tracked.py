@@ -1,14 +1,15 @@
 """Answers what only the tracker knows; all of it is called in the tracker's thread."""
 
-from functools import partial
 from typing import Any
 
+from z4j_exporter.fleet.model import WorkerFacts
 from z4j_exporter.metrics.actions import action_snapshots
 from z4j_exporter.metrics.catalogue.groups import GROUP_EVICTIONS
 from z4j_exporter.metrics.catalogue.workers import WORKER_MISSING
 from z4j_exporter.metrics.fleet_answers import KEEP_INTERVALS, LastAnswers
 from z4j_exporter.metrics.queues import oldest_age
-from z4j_exporter.status.fleet import queue_rows, worker_rows
+from z4j_exporter.queues.model import QueuePoll
+from z4j_exporter.status.fleet import worker_rows
 from z4j_exporter.status.losses import counted, losses
 from z4j_exporter.status.parts import Parts
 from z4j_exporter.status.rates import Counts, Reading, Sampler
@@ -67,14 +68,16 @@ class Tracked:
             "workers_up": sum(worker.up for worker in cluster.workers),
         }
 
-    def queues(self, wall: float) -> Fields:
-        """Return the queues."""
-        cluster, poll = self._parts.applier.cluster, self._parts.background.queues
-        facts = self._answers.current(cluster) if self._answers.known(wall) else None
-        at = poll.finished_at if poll is not None else wall
-        age = partial(oldest_age, cluster=cluster, at=at)
-        rows, total = queue_rows(poll, facts, age)
-        return {"queues": rows, "queues_total": total}
+    def consumers(self, wall: float) -> list[WorkerFacts] | None:
+        """Return what the workers that are there answered; None while it is not known who is."""
+        if not self._answers.known(wall):
+            return None
+        return self._answers.current(self._parts.applier.cluster)
+
+    def ages(self, poll: QueuePoll) -> dict[str, float | None]:
+        """Return how many seconds the oldest message of each queue has waited."""
+        cluster = self._parts.applier.cluster
+        return {r.name: oldest_age(r, cluster, poll.finished_at) for r in poll.readings}
 
     def ended(self) -> Fields:
         """Return the latest failures and the slowest runs."""
