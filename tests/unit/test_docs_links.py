@@ -33,6 +33,7 @@ OTHER_OPTIONS = {
         "--task_runtime_metric_buckets", "--tasks_columns", "--unix_socket", "--url_prefix",
         "--xheaders",
     },
+    "chromium": {"--force-dark-mode", "--window-size"},
     "pip, prometheus, make bench, tools": {"--no-deps", "--enable-feature", "--quick", "--check"},
 }  # fmt: skip
 #: Words that begin as our metrics do and are none.
@@ -145,8 +146,7 @@ def test_every_command_is_one(page: Page) -> None:
     assert not [(call, why) for call in calls if (why := _complaint(call))]
 
 
-@by_page
-def test_every_option_in_the_text_is_somebodys(page: Page) -> None:
+def _unknown_options(page: Page) -> set[str]:
     ours = {o for _, c in all_commands() for p in c.params for o in (*p.opts, *p.secondary_opts)}
     known = ours.union({"--help", "--version"}, *OTHER_OPTIONS.values())
     named = {
@@ -155,7 +155,12 @@ def test_every_option_in_the_text_is_somebodys(page: Page) -> None:
         if code.startswith("--")
         for found in re.findall(r"(?:^|\s)(--[a-z][\w-]*[a-z])(?=[\s=,]|$)", code)
     }
-    assert not named - known
+    return named - known
+
+
+@by_page
+def test_every_option_in_the_text_is_somebodys(page: Page) -> None:
+    assert not _unknown_options(page)
 
 
 def _families() -> set[str]:
@@ -177,11 +182,15 @@ def _is_metric(name: str) -> bool:
     return not {name, plain, f"{name}_total"}.isdisjoint(FAMILIES)
 
 
-@by_page
-def test_every_metric_is_in_the_catalogue(page: Page) -> None:
+def _unknown_metrics(page: Page) -> set[str]:
     named = set(re.findall(r"(?<![\w.:/-])((?:celery|flower)_[a-z0-9_]+)(?![\w(=.])", page.text))
     settings = {name for name in named if f"{name} =" in page.text}
-    assert not {n for n in named - settings - NO_METRICS if not _is_metric(n)}
+    return {n for n in named - settings - NO_METRICS if not _is_metric(n)}
+
+
+@by_page
+def test_every_metric_is_in_the_catalogue(page: Page) -> None:
+    assert not _unknown_metrics(page)
 
 
 # -- the checks themselves ------------------------------------------------------------------------
@@ -240,7 +249,16 @@ def test_a_right_command_is_none() -> None:
     assert not _complaint(_calls(_page(text))[0])
 
 
+def test_a_wrong_option_is_found() -> None:
+    text = "`--broker-url`, `--brokerurl`, `--trace-ratio 0.1 --trace-ration`, `helm --set x=1`"
+    assert _unknown_options(_page(text)) == {"--brokerurl", "--trace-ration"}
+
+
 def test_a_wrong_metric_is_found() -> None:
+    text = (
+        "`celery_worker_upp`, `celery_worker_up`, `celery_worker_…`\n\n    rate(celery_task_x[5m])"
+    )
+    assert _unknown_metrics(_page(text)) == {"celery_worker_upp", "celery_task_x"}
     assert _is_metric("celery_task_runtime_seconds_bucket")
     assert _is_metric("celery_exporter_")
     assert not _is_metric("celery_task_runtime_seconds_total")
