@@ -77,8 +77,9 @@ def demo(
     """Show the exporter at work, with a broker and Celery workers of its own.
 
     Starts an embedded broker, real worker processes and a sample application whose tasks
-    succeed, fail, are retried, rejected, revoked and lost; then the exporter, and a live view
-    of its metrics and traces. Ctrl-C ends all of it. Needs the extra:
+    succeed, fail, are retried, rejected, revoked and lost; then the exporter, with journal,
+    actions and alerts, and a live view of its metrics and traces. One worker works in shifts, so
+    that a queue backs up and drains. Ctrl-C ends all of it. Needs the extra:
     pip install 'z4j-exporter[demo]'
     """
     options = DemoOptions(
