@@ -2,8 +2,6 @@
 
 import gzip
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -11,9 +9,8 @@ import pytest
 
 from tests.support.html import Page, words
 from tests.support.statuses import full
-from tests.support.web import BODY, hashed, pages, write_config
-from z4j_exporter.web.listener import Listener
-from z4j_exporter.web.pages import Pages, create_app
+from tests.support.web import BODY, hashed, pages, serving, write_config
+from z4j_exporter.web.pages import Pages
 from z4j_exporter.web.reload import WebConfig
 from z4j_exporter.web.stats import WebStats
 from z4j_exporter.web.status import Status
@@ -26,22 +23,12 @@ def shown(**more: object) -> Pages:
     return Pages(made.exposition, made.healthy, made.ready, status=full, **more)  # type: ignore[arg-type]
 
 
-@contextmanager
-def serving(made: Pages, web_config: WebConfig | None = None) -> Iterator[str]:
-    stats = web_config.stats if web_config else WebStats()
-    app = create_app(made, stats)
-    listener = Listener(app, "127.0.0.1:0", web_config=web_config, stats=stats)
-    listener.start()
-    try:
-        yield listener.url
-    finally:
-        listener.stop(5.0)
-        app.close()
-
-
 def test_it_is_behind_the_same_users_as_the_metrics(tmp_path: Path) -> None:
     users = f"basic_auth_users:\n  alice: {hashed('secret')}\n"
-    with serving(shown(), WebConfig(write_config(tmp_path, users), WebStats())) as url:
+    with serving(
+        shown(), web_config=WebConfig(write_config(tmp_path, users), WebStats())
+    ) as listener:
+        url = listener.url
         for path in PATHS:
             refused = httpx.get(url + path)
             assert (refused.status_code, refused.text) == (401, "Unauthorized.\n")
@@ -53,7 +40,11 @@ def test_it_is_behind_the_same_users_as_the_metrics(tmp_path: Path) -> None:
 
 
 def test_compressed_where_that_is_wanted() -> None:
-    with serving(shown()) as url, httpx.Client(headers={"accept-encoding": "gzip"}) as client:
+    with (
+        serving(shown()) as listener,
+        httpx.Client(headers={"accept-encoding": "gzip"}) as client,
+    ):
+        url = listener.url
         with client.stream("GET", url) as answer:
             raw = b"".join(answer.iter_raw())
         assert answer.headers["content-encoding"] == "gzip"
@@ -65,7 +56,8 @@ def test_compressed_where_that_is_wanted() -> None:
 
 
 def test_a_head_is_a_get_without_its_body() -> None:
-    with serving(shown()) as url:
+    with serving(shown()) as listener:
+        url = listener.url
         got, head = httpx.get(url), httpx.head(url)
         assert (head.status_code, head.content) == (200, b"")
         for name in ("content-type", "content-length", "content-security-policy", "cache-control"):
@@ -82,7 +74,8 @@ def test_a_head_is_a_get_without_its_body() -> None:
     ],
 )
 def test_how_often_it_renews_itself(query: str, status: int, again: str) -> None:
-    with serving(shown()) as url:
+    with serving(shown()) as listener:
+        url = listener.url
         answer = httpx.get(f"{url}/{query}")
         assert answer.status_code == status
         assert (f'http-equiv="refresh" content="{again}"' in answer.text) is bool(again)
@@ -97,7 +90,8 @@ def test_scrapes_go_on_while_a_picture_is_taken() -> None:
         return full()
 
     made = pages()
-    with serving(Pages(made.exposition, made.healthy, made.ready, status=slow)) as url:
+    with serving(Pages(made.exposition, made.healthy, made.ready, status=slow)) as listener:
+        url = listener.url
         answers: list[httpx.Response] = []
         reader = threading.Thread(target=lambda: answers.append(httpx.get(url, timeout=30)))
         reader.start()

@@ -50,8 +50,21 @@ def listening(
     web_config: WebConfig | None = None,
 ) -> Iterator[Listener]:
     """A started listener with the exporter's pages; stopped after the block."""
+    with serving(pages(render), address, limits=limits, web_config=web_config) as listener:
+        yield listener
+
+
+@contextmanager
+def serving(
+    shown: Pages,
+    address: str = "127.0.0.1:0",
+    *,
+    limits: Limits | None = None,
+    web_config: WebConfig | None = None,
+) -> Iterator[Listener]:
+    """A started listener with these pages; stopped after the block."""
     stats = web_config.stats if web_config else WebStats()
-    app = create_app(pages(render), stats)
+    app = create_app(shown, stats)
     listener = Listener(app, address, web_config=web_config, limits=limits, stats=stats)
     listener.start()
     try:

@@ -18,7 +18,7 @@ def workers(status: Status) -> Html:
     """Return the workers: those that are down first, then the busiest."""
     columns = [
         Column("Worker", kind="name"),
-        Column("State"),
+        Column("State", kind="short"),
         Column("Busy", number=True, meaning="Tasks that run, of the processes in its pool"),
         Column("Pool", optional=True),
         Column("Processed", number=True, meaning="Tasks since the worker started", optional=True),
