@@ -131,3 +131,11 @@ def test_the_build_backend_is_locked() -> None:
     for requirement in map(Requirement, backend):
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)])
     assert "pip" in pinned
+
+
+def test_the_docs_name_this_version() -> None:
+    text = (PROJECT / "docs" / "docker.md").read_text()
+    named = set(re.findall(r"ghcr\.io/z4j/z4j-exporter:([\w.]+)", text))
+    assert named == {__version__}
+    base = instructions()[0][1].rpartition("/")[2]
+    assert f"`{base}@sha256:…`" in text.replace("(", "").replace(")", "")

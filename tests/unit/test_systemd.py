@@ -23,6 +23,7 @@ from z4j_exporter.errors import (
 FOLDER = Path(__file__).resolve().parents[2] / "systemd"
 UNIT = FOLDER / "z4j-exporter.service"
 ENVIRONMENT = FOLDER / "z4j-exporter.env"
+DOCS = FOLDER.parent / "docs" / "systemd.md"
 
 #: Names as systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.kill(5) and
 #: systemd.resource-control(5) of systemd 252 have them; one that is misspelt is ignored by systemd.
@@ -164,3 +165,22 @@ def test_the_environment_file_has_settings_that_work_together() -> None:
         # The only directory that it may write to.
         assert path is not None
         assert path.parent == Path("/var/lib", state)
+
+
+def test_the_workers_unit_in_the_docs_is_one(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```ini\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    program = Path(sys.executable).with_name("celery")
+    copy = tmp_path / "shop-worker.service"
+    copy.write_text(text.replace("/srv/shop/venv/bin/celery", str(program)))
+    checked = systemd_analyze("verify", "--man=no", str(copy))
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    assert "--task-events" in text
+
+
+def test_the_docs_install_what_the_unit_needs() -> None:
+    text = DOCS.read_text()
+    assert f"useradd --system --home-dir /var/lib/{value('StateDirectory')}" in text
+    assert value("LoadCredential").partition(":")[2] in text
+    assert value("EnvironmentFile").lstrip("-") in text
+    codes = value("RestartPreventExitStatus").replace(" ", ", ")
+    assert codes in " ".join(text.split())
