@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+_URL = re.compile(r"https?://[^\s,;()`]*[^\s,;()`.]")
+
 
 def cell(text: str) -> str:
     """Return text for a cell; a bar, a star or a bracket in it is only that."""
@@ -14,6 +16,11 @@ def cell(text: str) -> str:
 
 
 def _plain(text: str) -> str:
+    # An address is shown as code, else GitHub makes a link of it, with the full stop after it.
+    return _URL.sub(lambda found: f"`{found[0]}`", _escaped(text))
+
+
+def _escaped(text: str) -> str:
     for character in "\\*<>":
         text = text.replace(character, f"\\{character}")
     # Inside of a word an underscore is one.

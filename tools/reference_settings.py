@@ -12,7 +12,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Broker": ("broker_url", "app", "recording", "broker_"),
     "Events": ("event_", "max_message_bytes", "buffer_bytes"),
     "Metrics": (
-        "listen_address", "metrics_profile", "task_worker_label", "task_label_", "worker_label_",
+        "metrics_profile", "task_worker_label", "task_label_", "worker_label_",
         "buckets",
     ),
     "Profile celery-exporter": (
@@ -23,7 +23,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Traces and OTLP": ("otlp_", "trace_"),
     "Capture and journal": ("journal_", "capture_", "result_backend_"),
     "Actions": ("actions", "actions_"),
-    "Web": ("web_config_file",),
+    "Web": ("listen_address", "web_config_file"),
     "Limits": ("max_series", "max_tasks", "task_give_up_seconds"),
     "Logging": ("log_",),
 }  # fmt: skip

@@ -112,15 +112,19 @@ def commands_in(text: str, program: str) -> Iterator[list[str]]:
 
 def _calls(words: list[str], program: str) -> Iterator[list[str]]:
     call: list[str] | None = None
-    first = True
+    first, of_option = True, False
     for word in [*words, ";"]:
         if set(word) <= set(";|&<>"):
             if call is not None:
                 yield call
-            call, first = None, word[0] not in "<>"
+            call, first, of_option = None, word[0] not in "<>", False
         elif call is not None:
             call.append(word)
+        elif of_option:  # a user's name, which may be the program's
+            of_option = False
         elif first and (word == program or word.endswith(f"/{program}")):
             call = []
-        elif not re.match(r"^[A-Z_][A-Z0-9_]*=|^\$$|^(sudo|exec|-u)$", word):
+        elif word in ("-u", "--user"):
+            of_option = True
+        elif not re.match(r"^[A-Z_][A-Z0-9_]*=|^\$$|^(sudo|exec)$", word):
             first = False

@@ -33,6 +33,10 @@ OTHER_OPTIONS = {
         "--task_runtime_metric_buckets", "--tasks_columns", "--unix_socket", "--url_prefix",
         "--xheaders",
     },
+    "docker": {
+        "--build-arg", "--cap-drop", "--no-healthcheck", "--read-only", "--security-opt",
+        "--tmpfs", "--user", "--volume",
+    },
     "chromium": {"--force-dark-mode", "--window-size"},
     "pip, prometheus, make bench, tools": {"--no-deps", "--enable-feature", "--quick", "--check"},
 }  # fmt: skip
@@ -234,6 +238,7 @@ def test_a_good_link_is_none() -> None:
         ("see `z4j-exporter token new --role king n`", "'king' is not one of"),
         ("```\nz4j-exporter run \\\n  --broker-url\n```", "Option '--broker-url' requires"),
         ("`z4j-exporter run once more`", "too many words"),
+        ("    sudo -u z4j-exporter /opt/bin/z4j-exporter new", "there is no command new"),
         ("```\nx=$(z4j-exporter tokens)\n```", "there is no command tokens"),
     ],
 )
