@@ -72,6 +72,13 @@ def test_the_slowest_of_each_slot_until_it_is_forgotten() -> None:
     assert [s.runtime for s in recent.slowest()] == [60.0, 60.0, 60.0]
     recent.rotate()
     assert recent.slowest() == []
+    for _ in range(SLOWEST):
+        follow(ended("succeeded", 8, runtime=9.0))
+    recent.rotate()
+    follow(ended("succeeded", 9, runtime=0.5))  # each slot has its own slowest
+    for _ in range(SLOTS - 1):
+        recent.rotate()
+    assert [s.runtime for s in recent.slowest()] == [0.5]
 
 
 def test_a_start_that_came_after_its_end_is_no_run_of_its_own() -> None:
@@ -86,7 +93,7 @@ def test_memory_is_bounded_whatever_comes() -> None:
     follow = recent.following(lambda _step: None)
     for number in range(5000):
         follow(ended("failed", number, runtime=float(number)))
-        if number % 10 == 0:
+        if number % 40 == 0:
             recent.rotate()
     kept = sum(len(slot) for slot in recent._slots)
     assert kept <= SLOTS * SLOWEST
