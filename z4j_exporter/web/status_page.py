@@ -8,14 +8,8 @@ from z4j_exporter.web.frame import Place, document
 from z4j_exporter.web.markup import NOTHING, Html, clean, element, join, link, text, wire
 from z4j_exporter.web.refresh import Refresh
 from z4j_exporter.web.status import Connection, Rate, Status
-from z4j_exporter.web.status_tables import (
-    failures,
-    losses,
-    queues,
-    slowest,
-    stuck,
-    workers,
-)
+from z4j_exporter.web.status_tables import losses, queues, workers
+from z4j_exporter.web.status_tasks import failures, slowest, stuck
 from z4j_exporter.web.tables import facts, section
 from z4j_exporter.web.verdict import Verdict, verdict_of
 

@@ -1,17 +1,10 @@
-"""The tables of the status page: workers, queues, tasks, failures, losses."""
+"""The tables of the status page that tell of workers, of queues, and of what was lost."""
 
-import re
-from collections.abc import Sequence
-
-from z4j_exporter.web import humanize, values
+from z4j_exporter.web import values
 from z4j_exporter.web.chart import meter
-from z4j_exporter.web.markup import NOTHING, Html, element, join, link, text, wire
-from z4j_exporter.web.status import FailureRow, QueueRow, Status, TaskRow, WorkerRow
-from z4j_exporter.web.tables import Column, Row, section, table
-
-#: What an address may hold of a trace.
-_TRACE_ID = re.compile("[0-9a-f]{1,64}")
-_STATES = {"failed": "bad", "lost": "bad", "retried": "look"}
+from z4j_exporter.web.markup import Html, element, join, text, wire
+from z4j_exporter.web.status import QueueRow, Status, WorkerRow
+from z4j_exporter.web.tables import Column, Row, listing
 
 
 def workers(status: Status) -> Html:
@@ -35,7 +28,7 @@ def workers(status: Status) -> Html:
         Column("Celery", optional=True),
     ]
     rows = [_worker(row) for row in status.workers]
-    return _part(
+    return listing(
         "workers",
         "Workers",
         "those that are down first, then the busiest",
@@ -97,7 +90,7 @@ def queues(status: Status) -> Html:
     empty = "No queue was seen yet."
     if status.queues_ok is None:
         empty = "Queues are not looked at, or were not yet."
-    return _part(
+    return listing(
         "queues",
         "Queues",
         "those with the oldest message first, then the longest",
@@ -130,104 +123,6 @@ def _queue(row: QueueRow) -> Row:
     )
 
 
-def stuck(status: Status, trace_url: str) -> Html:
-    """Return the tasks that are in their state for the longest time."""
-    columns = _task_columns("For", "Time in this state")
-    rows = [_task(row, status, trace_url) for row in status.stuck]
-    return _part(
-        "stuck",
-        "Longest in progress",
-        "the longest in its state first",
-        columns,
-        rows,
-        empty="No task is in progress.",
-    )
-
-
-def slowest(status: Status, trace_url: str) -> Html:
-    """Return the tasks that took the longest."""
-    columns = _task_columns("Took", "Run time")
-    rows = [_task(row, status, trace_url) for row in status.slowest]
-    return _part(
-        "slowest",
-        "Slowest that ended lately",
-        "the longest run time first",
-        columns,
-        rows,
-        empty="No task ended lately.",
-    )
-
-
-def _task_columns(seconds: str, meaning: str) -> list[Column]:
-    return [
-        Column("Task", kind="name"),
-        Column("State"),
-        Column(seconds, number=True, meaning=meaning),
-        Column("Worker", kind="name"),
-        Column("Queue"),
-        Column("Id", kind="id"),
-        Column("Trace", optional=True),
-    ]
-
-
-def _task(row: TaskRow, status: Status, trace_url: str) -> Row:
-    kind = _STATES.get(row.state)
-    state = (
-        join([values.mark(kind), text(" "), wire(row.state, 30)]) if kind else wire(row.state, 30)
-    )
-    return Row(
-        row.task_id,
-        [
-            wire(row.name),
-            state,
-            values.duration(row.seconds),
-            _or_unknown(row.worker),
-            _or_unknown(row.queue),
-            _id(row.task_id),
-            trace_links(row.trace_id, here=status.traces, trace_url=trace_url),
-        ],
-    )
-
-
-def failures(status: Status, trace_url: str) -> Html:
-    """Return the recent failures, the newest first."""
-    columns = [
-        Column("Task", kind="name"),
-        Column("Exception", kind="name"),
-        Column("When", number=True),
-        Column("Attempt", number=True),
-        Column("Worker", kind="name"),
-        Column("Queue"),
-        Column("Id", kind="id"),
-        Column("Trace", optional=True),
-    ]
-    rows = [_failure(row, status, trace_url) for row in status.failures]
-    return _part(
-        "failures",
-        "Recent failures",
-        "the newest first",
-        columns,
-        rows,
-        empty="No task failed.",
-    )
-
-
-def _failure(row: FailureRow, status: Status, trace_url: str) -> Row:
-    return Row(
-        f"{row.task_id[:150]} {row.attempt} {row.at}",
-        [
-            wire(row.name),
-            join([values.mark("bad"), text(" "), wire(row.exception or "not known")]),
-            values.ago(row.at, status.taken_at),
-            values.number(row.attempt),
-            _or_unknown(row.worker),
-            _or_unknown(row.queue),
-            _id(row.task_id),
-            trace_links(row.trace_id, here=status.traces, trace_url=trace_url),
-        ],
-    )
-
-
 def losses(status: Status) -> Html:
     """Return the account of what was lost."""
     rows = [
@@ -246,7 +141,7 @@ def losses(status: Status) -> Html:
         Column("Count", number=True),
         Column("Metric", kind="id"),
     ]
-    return _part(
+    return listing(
         "losses",
         "Lost, refused or cut",
         "since the start",
@@ -254,49 +149,3 @@ def losses(status: Status) -> Html:
         rows,
         empty="Nothing was lost.",
     )
-
-
-def trace_links(trace_id: str, *, here: bool, trace_url: str, up: str = "") -> Html:
-    """Return the ways to a trace: our page, and where else traces are kept."""
-    if not _TRACE_ID.fullmatch(trace_id):
-        return values.UNKNOWN
-    short = trace_id[:8]
-    links = []
-    if here:
-        links.append(link(f"{up}traces/{trace_id}", text("trace"), aria_label=f"Trace {short}"))
-    if trace_url:
-        address = trace_url.replace("{trace_id}", trace_id)
-        links.append(link(address, text("open \u2197"), aria_label=f"Open trace {short} elsewhere"))
-    return join(links, " ") if links else element("code", text(short))
-
-
-def _part(
-    name: str,
-    heading: str,
-    order: str,
-    columns: Sequence[Column],
-    rows: Sequence[Row],
-    *,
-    empty: str,
-    total: int | None = None,
-    beside: Html | None = None,
-) -> Html:
-    """Return a section with a table of ``total`` things, of which ``rows`` are the first."""
-    shown = len(rows)
-    if not rows:
-        return section(name, heading, element("p", text(empty), class_="empty"), beside=beside)
-    many = humanize.count(shown)
-    told = [text(f"{many} of {humanize.count(total)}" if total and total > shown else many)]
-    if beside is not None:
-        told.append(beside)
-    told.append(text(order))
-    content = table(text(f"{heading}, {order}"), columns, rows)
-    return section(name, heading, content, beside=join(told, " \u00b7 "))
-
-
-def _id(task_id: str) -> Html:
-    return element("code", wire(task_id, 64)) if task_id else NOTHING
-
-
-def _or_unknown(value: str) -> Html:
-    return wire(value) if value else values.UNKNOWN

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from z4j_exporter.web import humanize
 from z4j_exporter.web.markup import Html, clean, element, join, text
 from z4j_exporter.web.values import UNKNOWN
 
@@ -103,3 +104,30 @@ def section(name: str, heading: str, *content: Html, beside: Html | None = None)
         id=name,
         aria_labelledby=f"{name}-heading",
     )
+
+
+def listing(
+    name: str,
+    heading: str,
+    order: str,
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    *,
+    empty: str,
+    total: int | None = None,
+    beside: Html | None = None,
+) -> Html:
+    """Return a section with a table of ``total`` things, of which ``rows`` are the first.
+
+    ``order`` says in which order, ``empty`` what stands there without rows.
+    """
+    shown = len(rows)
+    if not rows:
+        return section(name, heading, element("p", text(empty), class_="empty"), beside=beside)
+    many = humanize.count(shown)
+    told = [text(f"{many} of {humanize.count(total)}" if total and total > shown else many)]
+    if beside is not None:
+        told.append(beside)
+    told.append(text(order))
+    content = table(text(f"{heading}, {order}"), columns, rows)
+    return section(name, heading, content, beside=join(told, " \u00b7 "))
