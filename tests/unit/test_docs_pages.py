@@ -94,3 +94,27 @@ def test_the_pages_have_one_title_and_no_marks_of_a_draft() -> None:
 def test_nothing_of_docs_is_left_empty() -> None:
     empty = [Path(page.name) for page in pages() if len(page.text.split()) < 20]
     assert not empty
+
+
+def _uneven(text: str) -> list[str]:
+    """Return the rows of tables that GitHub would cut or fill up: a bar that is not escaped."""
+    uneven, columns = [], 0
+    for line in [*text.splitlines(), ""]:
+        if not line.lstrip().startswith("|"):
+            columns = 0
+            continue
+        cells = len(re.findall(r"(?<!\\)\|", line)) - 1
+        columns = columns or cells
+        if cells != columns or not line.rstrip().endswith("|"):
+            uneven.append(line)
+    return uneven
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_every_row_of_a_table_has_the_cells_of_its_head(page: Page) -> None:
+    assert not _uneven(page.prose)
+
+
+def test_an_uneven_row_is_found() -> None:
+    assert _uneven("| a | b |\n|---|---|\n| `x|y` | z |\n") == ["| `x|y` | z |"]
+    assert not _uneven("| a | b |\n|---|---|\n| `x\\|y` | z |\n")
