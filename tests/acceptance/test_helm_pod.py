@@ -162,6 +162,11 @@ def test_all_of_it(tls_broker: Redis, tmp_path: Path) -> None:
         assert code == 0, output
         with pod.start("exporter") as process, pod.start("tokens") as follower:
             probed(pod, "readinessProbe", process)
+            # As docs and notes say: with the same files beside the exporter that runs.
+            config = "/etc/z4j-exporter/config/config.yaml"
+            code, report = pod.run("exporter", ["doctor", "--config", config])
+            assert code in (0, 10, 11), report
+            assert "rediss://127.0.0.1" in report
             wait_until(lambda: asked(pod, token) == 404, 10)
             assert asked(pod, token[:-1]) == 401
             # A token that is taken out of the Secret ends without a restart.

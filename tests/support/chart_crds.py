@@ -1,10 +1,18 @@
-"""JSON schemas of the Prometheus Operator's and KEDA's objects, as far as the chart uses them.
+"""Holds documents to Kubernetes' schemas, and to those of the operators' objects that are used.
 
-Written from the fields of prometheus-operator 0.79's and KEDA 2.16's CustomResourceDefinitions.
-Stricter than those: a field that is not named here is refused, so that a misspelt one is seen.
+The latter stand here, written from the fields of the CustomResourceDefinitions of
+prometheus-operator 0.79 and KEDA 2.16. Stricter than those: a field that is not named here is
+refused, so that a misspelt one is seen.
 """
 
+import functools
 from typing import Any
+
+import jsonschema
+import kubernetes_validate
+
+#: The oldest that the chart takes, one between, and the latest that the schemas are there for.
+KUBERNETES = ("1.27.0", "1.31.0", kubernetes_validate.latest_version())
 
 Schema = dict[str, Any]
 
@@ -155,3 +163,19 @@ CRDS: dict[tuple[str, str], Schema] = {
         "keda.sh/v1alpha1", "ScaledObject", _SCALED_OBJECT
     ),
 }
+
+
+def check(document: dict[str, Any]) -> None:
+    """Raise ValidationError where a cluster would refuse a document, or would ignore a field."""
+    schema = CRDS.get((document["apiVersion"], document["kind"]))
+    if schema is not None:
+        jsonschema.validate(document, schema)
+        return
+    for version in KUBERNETES:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+# It reads a megabyte of definitions for each document.
+kubernetes_validate.utils.schema_contents = functools.cache(
+    kubernetes_validate.utils.schema_contents
+)

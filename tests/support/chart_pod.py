@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,8 +120,11 @@ class Pod:
         text = _PATHS.sub(str(self.root), text)
         return text.replace(":9808", f":{self.port}").replace(":9809", f":{self.actions_port}")
 
-    def start(self, name: str) -> Process:
-        """Start a container's process with what the container mounts, and nothing else."""
+    def start(self, name: str, instead: Sequence[str] = ()) -> Process:
+        """Start a container's process with what the container mounts, and nothing else.
+
+        ``instead`` are arguments in place of its own, as for `kubectl exec`.
+        """
         container = self.container(name)
         for mount in container["volumeMounts"]:
             path = self.root / mount["mountPath"].lstrip("/")
@@ -131,13 +134,13 @@ class Pod:
         # The image's entry point, where the container has no command of its own.
         program = [self.local(part) for part in container.get("command", ["z4j-exporter"])]
         program[0] = str(_BIN / program[0])
-        arguments = [self.local(argument) for argument in container.get("args", [])]
+        arguments = [self.local(argument) for argument in instead or container.get("args", [])]
         env = {v["name"]: self.local(v["value"]) for v in container.get("env", [])}
         return start(name, [*self.as_user(), *program, *arguments], env=env, cwd=Path("/"))
 
-    def run(self, name: str) -> "tuple[int, str]":
+    def run(self, name: str, instead: Sequence[str] = ()) -> tuple[int, str]:
         """Run a container to its end; its exit code and what it wrote."""
-        process = self.start(name)
+        process = self.start(name, instead)
         code = process.wait(30)
         return code, process.output()
 

@@ -3,14 +3,12 @@
 import re
 
 import helm_python
-import jsonschema
-import kubernetes_validate
 import promql_parser
 import pytest
 import yaml
 
 from tests.support.chart import ROOT, Document, documents_of, exporter, of_kind, templates
-from tests.support.chart_crds import CRDS
+from tests.support.chart_crds import check
 
 TEXT = (ROOT / "docs" / "kubernetes.md").read_text()
 SHOWN = re.findall(r"^```yaml\n(# values\.yaml.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -31,10 +29,7 @@ def test_values_can_be_used(text: str) -> None:
     documents = rendered(yaml.safe_load(text))
     assert exporter(documents)["args"][0] == "run"
     for document in documents:
-        if schema := CRDS.get((document["apiVersion"], document["kind"])):
-            jsonschema.validate(document, schema)
-        else:
-            kubernetes_validate.validate(document, "1.31.0", strict=True)
+        check(document)
 
 
 def test_names_in_the_text_are_the_charts() -> None:
@@ -57,10 +52,7 @@ def test_what_is_refused_is_quoted_as_it_is() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_are_valid(path: object) -> None:
     for document in documents_of(path.read_text()):  # type: ignore[attr-defined]
-        if schema := CRDS.get((document["apiVersion"], document["kind"])):
-            jsonschema.validate(document, schema)
-        else:
-            kubernetes_validate.validate(document, "1.31.0", strict=True)
+        check(document)
 
 
 def queries() -> list[str]:

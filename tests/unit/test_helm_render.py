@@ -4,8 +4,6 @@ import json
 from collections import Counter
 
 import helm_python
-import jsonschema
-import kubernetes_validate
 import pytest
 
 from tests.support.chart import (
@@ -23,12 +21,9 @@ from tests.support.chart import (
     strings,
     templates,
 )
-from tests.support.chart_crds import CRDS
+from tests.support.chart_crds import check
 from tests.support.chart_matrix import MATRIX
 from z4j_exporter.web.pages import PATHS
-
-#: The oldest that the chart takes, one between, and the latest that the schemas are there for.
-KUBERNETES = ("1.27.0", "1.31.0", kubernetes_validate.latest_version())
 
 every = pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
 
@@ -55,11 +50,7 @@ def test_valid_for_kubernetes(values: Document) -> None:
     documents = render(values)
     assert of_kind(documents, "Deployment")
     for document in documents:
-        if schema := CRDS.get((document["apiVersion"], document["kind"])):
-            jsonschema.validate(document, schema)
-            continue
-        for version in KUBERNETES:
-            kubernetes_validate.validate(document, version, strict=True)
+        check(document)
 
 
 @every
@@ -166,6 +157,15 @@ def test_secrets_are_read_from_files() -> None:
     (source,) = volume["projected"]["sources"]
     assert {item["path"] for item in source["secret"]["items"]} == data.keys()
     assert volume["projected"]["defaultMode"] == 0o440
+
+
+@every
+def test_mounted_secrets_are_the_pods_alone(values: Document) -> None:
+    """Its group (fsGroup) reads them, who is not root; nobody else does."""
+    for volume in pod_spec(render(values))["volumes"]:
+        source = volume.get("secret") or volume.get("projected")
+        if source is not None:
+            assert source["defaultMode"] == 0o440, volume["name"]
 
 
 @every
