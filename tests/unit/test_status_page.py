@@ -37,7 +37,9 @@ def test_everything_an_operator_asks_is_there_in_the_order_of_asking() -> None:
         "failures", "stuck", "slowest", "losses", "about",
     ]  # fmt: skip
     assert words(shown.one("h1")) == "✕ Something is wrong"
-    assert "✓ connected Events (Redis) redis://shop:6379/0 for 1 d 2 h" in text(shown, "connections")
+    assert "✓ connected Events (Redis) redis://shop:6379/0 · for 1 d 2 h" in text(
+        shown, "connections"
+    )
     assert "✕ not connected Traces (OTLP)" in text(shown, "connections")
     assert "? not known yet Journal" in text(shown, "connections")
     assert "Problem: Task events are off mail-2 sends none. Start it with -E." in text(
@@ -47,6 +49,19 @@ def test_everything_an_operator_asks_is_there_in_the_order_of_asking() -> None:
     assert text(shown, "totals").endswith("sent 1.28 M succeeded 1.28 M failed 2 711 lost 0")
     assert "312" in text(shown, "losses")
     assert "2026-11-20 16:00:00 UTC" in text(shown, "about")
+
+
+def test_the_verdict_says_what_is_wrong_and_leads_to_it() -> None:
+    box = next(each for each in page(full()).all("div") if each.get("role") == "status")
+    assert [(words(each), each.get("href")) for each in box.iter() if each.get("href")] == [
+        ("Task events are off: mail-2 sends none", "#findings"),
+        ("Not connected: Traces (OTLP)", "#connections"),
+        ("A queue grows: reports grew", "#findings"),
+        ("1 worker down", "#workers"),
+        ("312 losses since the start", "#losses"),
+    ]
+    many = replace(WELL, findings=full().findings[:1] * 3)
+    assert [reason.words for reason in verdict_of(many).reasons] == ["3 problems"]
 
 
 def test_tables_tell_what_is_known_and_say_what_is_not() -> None:

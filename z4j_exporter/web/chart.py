@@ -7,8 +7,8 @@ from z4j_exporter.web.markup import Html, shape, svg
 
 #: Units of a bar and of the gap after it, and of the drawing's height.
 _BAR, _STEP, _HEIGHT = 3, 4, 40
-#: Bars that are drawn.
-_BARS = 60
+#: Bars that there is room for, at the least and at the most.
+_BARS_LEAST, _BARS = 20, 60
 
 
 def bars(values: Sequence[float | None], *, kind: str, words: str) -> Html:
@@ -17,7 +17,7 @@ def bars(values: Sequence[float | None], *, kind: str, words: str) -> Html:
     ``words`` is said instead of it to who cannot see it. The highest bar fills the height.
     """
     latest = list(values)[-_BARS:]
-    width = _BARS * _STEP
+    width = max(_BARS_LEAST, len(latest)) * _STEP
     most = max((value for value in latest if value is not None), default=0.0)
     left = width - len(latest) * _STEP
     drawn = [shape("rect", x="0", y=str(_HEIGHT - 1), width=str(width), height="1", class_="base")]

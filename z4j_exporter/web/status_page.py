@@ -93,6 +93,7 @@ _CONNECTED = {
 
 def _connection(connection: Connection) -> Html:
     kind, word = _CONNECTED[connection.ok]
+    where = [wire(told, 300) for told in (connection.where, connection.detail) if told]
     return element(
         "li",
         values.mark(kind, word),
@@ -100,8 +101,7 @@ def _connection(connection: Connection) -> Html:
             "div",
             element("strong", text(clean(connection.what, 60))),
             text(" "),
-            element("span", wire(connection.where, 200), class_="where"),
-            element("p", wire(connection.detail, 400)) if connection.detail else NOTHING,
+            element("span", join(where, " \u00b7 "), class_="where"),
         ),
         data_key=clean(f"{connection.what} {connection.where}", 200),
     )

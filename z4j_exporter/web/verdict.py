@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from z4j_exporter.web.status import Status
+from z4j_exporter.web.status import Advice, Status
 from z4j_exporter.web.values import plural
 
 Kind = Literal["ok", "look", "bad"]
@@ -24,6 +24,9 @@ class Verdict(NamedTuple):
     reasons: list[Reason]
 
 
+#: Findings of one severity that are told one by one.
+_TOLD = 2
+_SEVERITIES: tuple[tuple[str, Kind], ...] = (("problem", "bad"), ("warning", "look"))
 _HEADLINES: dict[Kind, str] = {
     "ok": "All is well",
     "look": "Worth a look",
@@ -55,12 +58,12 @@ def _reasons(status: Status) -> list[Reason]:
     away = [connection.what for connection in status.connections if connection.ok is False]
     if away and status.ready:
         found.append(Reason("connections", f"Not connected: {', '.join(away[:3])}", "look"))
-    for severity, kind in (("problem", "bad"), ("warning", "look")):
+    for severity, kind in _SEVERITIES:
         some = [finding for finding in status.findings if finding.severity == severity]
-        if len(some) == 1:
-            found.append(Reason("findings", some[0].title, _kind(kind)))
-        elif some:
-            found.append(Reason("findings", plural(len(some), severity), _kind(kind)))
+        if len(some) <= _TOLD:
+            found += [Reason("findings", _said(finding), kind) for finding in some]
+        else:
+            found.append(Reason("findings", plural(len(some), severity), kind))
     down = status.workers_total - status.workers_up
     if down > 0:
         found.append(Reason("workers", f"{plural(down, 'worker')} down", "look"))
@@ -69,5 +72,6 @@ def _reasons(status: Status) -> list[Reason]:
     return found
 
 
-def _kind(word: str) -> Kind:
-    return "bad" if word == "bad" else "look"
+def _said(finding: Advice) -> str:
+    """Return what a finding is about, with its first sentence."""
+    return f"{finding.title}: {finding.text.partition('. ')[0]}".removesuffix(".")
