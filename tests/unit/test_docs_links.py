@@ -37,7 +37,6 @@ OTHER_OPTIONS = {
         "--build-arg", "--cap-drop", "--no-healthcheck", "--read-only", "--security-opt",
         "--tmpfs", "--user", "--volume",
     },
-    "chromium": {"--force-dark-mode", "--window-size"},
     "pip, prometheus, make bench, tools": {"--no-deps", "--enable-feature", "--quick", "--check"},
 }  # fmt: skip
 #: Words that begin as our metrics do and are none.
