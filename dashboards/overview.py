@@ -6,6 +6,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from dashboards import exporter_panels, links, queue_panels, worker_panels
 from dashboards.board import Row, dashboard
 from dashboards.groups import group_panels
+from dashboards.in_progress import OLDEST
 from dashboards.outcomes import COLORS, outcomes
 from dashboards.panels import (
     DRAINING,
@@ -45,7 +46,6 @@ TASKS = 'task=~"$tasks"'
 _CHOSEN = (TASKS, QUEUE)
 #: Rows of the table of tasks.
 _ROWS = 50
-_OLDEST = "celery_task_oldest_in_progress_seconds"
 
 
 def build() -> Dashboard:
@@ -92,7 +92,7 @@ def _verdicts() -> list[stat.Panel]:
             "Oldest running",
             "How long the oldest task has been running: a stuck one shows here. Beyond an hour"
             " Redis may give it out a second time (visibility timeout).",
-            or_zero(total(_OLDEST, 'state="running"', *_CHOSEN, how="max")),
+            or_zero(total(OLDEST, 'state="running"', *_CHOSEN, how="max")),
             "s",
             RUNNING,
         ),
@@ -164,7 +164,7 @@ def _tasks() -> table.Panel:
         f"{failed} * 1e6 + {increase('celery_task_lost_total', *_CHOSEN, by=by)} * 1e6"
         f" + {increase('celery_task_received_total', *_CHOSEN, by=by)}"
     )
-    running = total(_OLDEST, 'state="running"', *_CHOSEN, by=by, how="max")
+    running = total(OLDEST, 'state="running"', *_CHOSEN, by=by, how="max")
     columns = [
         Column("Ended", ended(*_CHOSEN, by=by), "ops"),
         Column("Failed", failed, decimals=0, steps=(clear, (0.5, ORANGE))),

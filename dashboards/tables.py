@@ -77,13 +77,13 @@ def _organized(
     label: str, heading: str, columns: Sequence[Column], also: Sequence[tuple[str, str]]
 ) -> dict[str, object]:
     """Name and order the joined fields, and leave out the time of each query."""
-    values = [f"Value #{chr(ord('A') + index)}" for index in range(len(columns))]
+    # Only where there are several queries are values told apart by theirs.
+    single = len(columns) == 1
+    values = ["Value" if single else f"Value #{chr(ord('A') + i)}" for i in range(len(columns))]
     names = {label: heading, **dict(also)}
     names |= {value: column.title for value, column in zip(values, columns, strict=True)}
     # A join of one frame keeps its names; one of several numbers the times.
     times = ["Time", *(f"Time {number}" for number in range(1, len(columns) + 1))]
-    if len(columns) == 1:
-        names["Value"] = columns[0].title
     return {
         "excludeByName": dict.fromkeys(times, True),
         "indexByName": {name: index for index, name in enumerate(names)},

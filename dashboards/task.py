@@ -7,6 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from dashboards import links
 from dashboards.board import Row, dashboard
 from dashboards.groups import group_panels
+from dashboards.in_progress import OLDEST, in_progress
 from dashboards.outcomes import COLORS, outcomes
 from dashboards.panels import (
     FAILURES,
@@ -33,7 +34,6 @@ from dashboards.promql import (
 from dashboards.variables import one, queue, traces
 
 TASK = ('task="$task"', 'queue=~"$queue"')
-_OLDEST = "celery_task_oldest_in_progress_seconds"
 _QUANTILES = (0.5, 0.95, 0.99)
 
 
@@ -54,7 +54,7 @@ def build() -> Dashboard:
             Row("Rate and failures", _rates()),
             Row("Durations", _durations()),
             Row("Retries", _retries()),
-            Row("In progress, and ends that are none", _in_progress()),
+            Row("In progress, and ends that are none", in_progress(*TASK)),
             Row("Groups and chords of this task", group_panels('task="$task"'), collapsed=True),
         ],
         [*_explore()],
@@ -129,7 +129,7 @@ def _verdicts() -> list[stat.Panel]:
             "How long the oldest of them has been at it. Far above its usual run time: it is"
             " stuck. z4j-exporter trace, or the dashboard Workers, tells where. Beyond an hour"
             " Redis may give it out a second time (visibility timeout).",
-            or_zero(total(_OLDEST, 'state="running"', *TASK, how="max")),
+            or_zero(total(OLDEST, 'state="running"', *TASK, how="max")),
             "s",
             RUNNING,
         ),
@@ -276,78 +276,5 @@ def _retries() -> list[timeseries.Panel]:
                 Query(quantile(0.95, attempts, *TASK), "p95"),
             ],
             "short",
-        ),
-    ]
-
-
-def _in_progress() -> list[timeseries.Panel]:
-    states = {"waiting": "blue", "reserved": "orange", "running": "green"}
-    by = ("state",)
-    return [
-        lines(
-            "In progress",
-            "Waiting: sent and taken by no worker, or waiting for its retry. Reserved: held by a"
-            " worker. Running: started.",
-            [Query(total("celery_tasks_in_progress", *TASK, by=by), "{{state}}")],
-            "short",
-            stacked=True,
-            colors=states,
-        ),
-        lines(
-            "Oldest in each state",
-            "A line that climbs steadily is one task that does not move. An eta in the future is"
-            " no waiting.",
-            [Query(or_none(total(_OLDEST, *TASK, by=by, how="max"), "state"), "{{state}}")],
-            "s",
-            steps=RUNNING,
-            colors=states,
-        ),
-        lines(
-            "Lost, unseen, cancelled",
-            "Lost by reason: the worker died, or no event for too long. Unseen: the worker says it"
-            " runs nothing, though no end came (the task raised Ignore, or an event was missed)."
-            " Cancelled: the worker lost its broker, the task comes back.",
-            [
-                Query(rate("celery_task_lost_total", *TASK, by=("reason",)), "lost: {{reason}}"),
-                Query(rate("celery_task_ended_unseen_total", *TASK), "ended unseen"),
-                Query(rate("celery_task_cancelled_total", *TASK), "cancelled"),
-            ],
-            "ops",
-        ),
-        lines(
-            "Revoked and rejected",
-            "Revoked: by somebody, by its expiry, or terminated while it ran. Rejected with"
-            " requeue comes back at once: a high rate is a loop.",
-            [
-                Query(
-                    rate("celery_task_revoked_total", *TASK, by=("reason",)), "revoked: {{reason}}"
-                ),
-                Query(
-                    rate("celery_task_rejected_total", *TASK, by=("requeued",)),
-                    "rejected, requeued: {{requeued}}",
-                ),
-            ],
-            "ops",
-        ),
-        lines(
-            "By queue",
-            "Where it runs, a second. A second queue that you did not expect: somebody routes it"
-            " another way.",
-            [Query(rate("celery_task_started_total", *TASK, by=("queue",)), "{{queue}}")],
-            "ops",
-        ),
-        lines(
-            "Published, as the application saw it",
-            "By the capture hook, retries too, by priority: more than was received is on its way"
-            " or lost. 0 without the hook (docs/capture.md).",
-            [
-                Query(
-                    or_none(
-                        rate("celery_task_published_total", *TASK, by=("priority",)), "priority"
-                    ),
-                    "priority {{priority}}",
-                )
-            ],
-            "ops",
         ),
     ]

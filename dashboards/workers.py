@@ -16,7 +16,7 @@ from dashboards.panels import (
     lines,
     number,
 )
-from dashboards.promql import AT_END, gauge, increase, or_zero, rate, series, top, total
+from dashboards.promql import AT_END, gauge, increase, or_none, rate, series, top, total
 from dashboards.tables import Column, rows_of
 from dashboards.variables import several
 from dashboards.worker_panels import columns, missing_events, verdicts
@@ -179,7 +179,7 @@ def _work() -> list[timeseries.Panel]:
             "Tasks failed by worker",
             "The ten workers with the most failures. Only one of many: its host, its code or its"
             " network differs. All alike: the task or what it depends on.",
-            [Query(or_zero(_of_state("failed").expr), "{{worker}}")],
+            [Query(or_none(_of_state("failed").expr, "worker"), "{{worker}}")],
             "ops",
         ),
         lines(
