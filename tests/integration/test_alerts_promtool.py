@@ -1,0 +1,97 @@
+"""promtool, which users have too, checks the rules of alerts/ and plays their tests."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.process import require
+from tests.support.rules import DIRECTORY, FILES, TEST_FILES
+
+
+def promtool(*words: str | Path, cwd: Path = DIRECTORY) -> subprocess.CompletedProcess[str]:
+    command = [require("promtool"), *map(str, words)]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=170, check=False
+    )
+
+
+def test_the_rules_are_rules() -> None:
+    checked = promtool("check", "rules", "--lint=all", "--lint-fatal", *FILES)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.count("SUCCESS") == len(FILES)
+    assert checked.stderr == ""
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
+def test_alerts_fire_when_they_should(path: Path) -> None:
+    played = promtool("test", "rules", path)
+    assert played.returncode == 0, played.stdout + played.stderr
+
+
+#: What makes an alert wrong, and the file of tests that must notice.
+FAULTS = {
+    "the window of a dead worker is too long": (
+        "quantile_over_time(0.5, job:celery_worker_up:sum[1h])",
+        "quantile_over_time(0.5, job:celery_worker_up:sum[5m])",
+        "workers",
+    ),
+    "a queue without consumer is known by its 0 alone": (
+        "unless (max without (instance, pod) (celery_queue_workers) > 0)",
+        "and (max without (instance, pod) (celery_queue_workers) == 0)",
+        "queues",
+    ),
+    "one of one pages": (
+        "and (task:celery_task_failed:rate1h * 3600 >= 10)", "", "tasks"
+    ),
+    "the first eviction is not seen": (
+        "_total{state=~\"waiting|reserved|running|worker\"} > 0)\n",
+        "_total{state=~\"waiting|reserved|running|worker\"} > 1e9)\n",
+        "exporter",
+    ),
+    "what the audit log had is not remembered": (
+        "max_over_time(celery_exporter_audit_entries[1d])",
+        "celery_exporter_audit_entries",
+        "actions",
+    ),
+    "a worker that is not heard of is no worker": (
+        "unless (job:celery_worker_up:sum > 0)\n          unless (count without (worker)",
+        "unless (job:celery_worker_up:sum > 1)\n          unless (count without (worker)",
+        "workers",
+    ),
+    "anybody's target is an exporter": (
+        "(up == 0) and on (job, instance) max_over_time(celery_exporter_build_info[1d])",
+        "up == 0",
+        "exporter",
+    ),
+    "being connected is trouble": (
+        "celery_exporter_source_connected == 0",
+        "celery_exporter_source_connected >= 0",
+        "at-rest",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_rule_is_noticed(fault: str, tmp_path: Path) -> None:
+    right, wrong, file = FAULTS[fault]
+    for path in FILES:
+        shutil.copy(path, tmp_path)
+    (tmp_path / "tests").mkdir()
+    shutil.copy(DIRECTORY / "tests" / f"{file}.yaml", tmp_path / "tests")
+    text = (tmp_path / "alerts.yaml").read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    (tmp_path / "alerts.yaml").write_text(text.replace(right, wrong), encoding="utf-8")
+    assert promtool("check", "rules", tmp_path / "alerts.yaml").returncode == 0
+    played = promtool("test", "rules", f"tests/{file}.yaml", cwd=tmp_path)
+    assert played.returncode != 0
+    assert "FAILED" in played.stdout + played.stderr
+
+
+def test_recording_rules_come_first_in_every_test() -> None:
+    """Else promtool chooses an order, each time another, and values are a minute old or not."""
+    groups = [g["name"] for path in FILES for g in yaml.safe_load(path.read_text())["groups"]]
+    for path in TEST_FILES:
+        assert yaml.safe_load(path.read_text())["group_eval_order"] == groups
