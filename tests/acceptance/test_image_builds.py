@@ -204,6 +204,8 @@ def test_it_counts_tasks_and_ends_when_it_is_told_to(image: Image, user: str, re
         play(redis.url, SCENARIOS["visit_nested"])
         succeeded = 'celery_task_succeeded_total{task="web.visit"'
         wait_until(lambda: succeeded in httpx.get(f"{exporter.url}/metrics").text)
+        # The page's style and script are files of the package, too.
+        assert httpx.get(exporter.url).headers["content-type"].startswith("text/html")
         health = image.inspect()["Healthcheck"]
         assert isinstance(health, dict)
         _, *command = health["Test"]
