@@ -45,7 +45,7 @@ def test_everything_an_operator_asks_is_there_in_the_order_of_asking() -> None:
     assert "Problem: Task events are off mail-2 sends none. Start it with -E." in text(
         shown, "findings"
     )
-    assert "649 now, by state" in text(shown, "in-progress")
+    assert text(shown, "in-progress").endswith("now, by state waiting 640 running 9")
     assert text(shown, "totals").endswith("sent 1.28 M succeeded 1.28 M failed 2 711 lost 0")
     assert "312" in text(shown, "losses")
     assert "2026-11-20 16:00:00 UTC" in text(shown, "about")
@@ -78,6 +78,13 @@ def test_tables_tell_what_is_known_and_say_what_is_not() -> None:
     assert head == ["Queue", "Ready", "Unacked", "Oldest", "Workers", "Processes"]
     assert reports == ["reports ! nobody consumes", "640", "4", "3 m 12 s", "0", "0"]
     assert celery == ["celery", "0", "— not known", "— not known", "2", "16"]
+
+
+def test_tasks_whose_states_nobody_had_time_to_look_at_are_told_in_all() -> None:
+    shown = page(replace(full(), in_progress={}, in_progress_total=123_456))
+    told = text(shown, "in-progress")
+    assert told.endswith("123 k in all; their states are not known.")
+    assert text(page(first()), "in-progress").endswith("Not known.")
 
 
 def test_failures_lead_to_their_traces() -> None:

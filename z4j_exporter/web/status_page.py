@@ -170,15 +170,13 @@ def _per_second(rate: Rate, *counts: int | None) -> float | None:
 
 
 def _in_progress(status: Status) -> Html:
-    beside = text("by state, now")
-    if status.in_progress_total is not None:
-        beside = join([values.number(status.in_progress_total), text(" now, by state")])
-    return section(
-        "in-progress",
-        "Tasks in progress",
-        _figures(status.in_progress) or _empty("Not known."),
-        beside=beside,
-    )
+    content = _figures(status.in_progress)
+    if not content:
+        known = values.number(status.in_progress_total)
+        content = element("p", known, text(" in all; their states are not known."), class_="empty")
+        if status.in_progress_total is None:
+            content = _empty("Not known.")
+    return section("in-progress", "Tasks in progress", content, beside=text("now, by state"))
 
 
 def _totals(status: Status) -> Html:
