@@ -1,5 +1,6 @@
 """promtool, which users have too, checks the rules of alerts/ and plays their tests."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -95,3 +96,14 @@ def test_recording_rules_come_first_in_every_test() -> None:
     groups = [g["name"] for path in FILES for g in yaml.safe_load(path.read_text())["groups"]]
     for path in TEST_FILES:
         assert yaml.safe_load(path.read_text())["group_eval_order"] == groups
+
+
+def test_alertmanager_takes_the_configuration_of_the_readme(tmp_path: Path) -> None:
+    text = (DIRECTORY / "README.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"```yaml\n# alertmanager.yml\n(.*?)```", text, re.DOTALL)
+    conf = tmp_path / "alertmanager.yml"
+    conf.write_text(found, encoding="utf-8")
+    command = [require("amtool"), "check-config", str(conf)]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "4 inhibit rules" in checked.stdout
