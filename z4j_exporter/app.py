@@ -82,7 +82,7 @@ class Exporter:
             self._profile,
             OwnMetrics(self._profile.store, self._telemetry.durations),
             make_queue_metrics(settings, self._profile.store),
-            make_fleet_metrics(settings),
+            make_fleet_metrics(settings, self._profile.store),
         )
         self._recent = Recent()
         self._decoder = Decoder(max_message_bytes=settings.max_message_bytes)

@@ -10,6 +10,7 @@ from z4j_exporter.config import Settings, build_settings
 from z4j_exporter.fleet.model import FleetReading, WorkerFacts
 from z4j_exporter.metrics.exposition import render
 from z4j_exporter.metrics.fleet import make_fleet_metrics
+from z4j_exporter.metrics.store import Store
 from z4j_exporter.track.cluster import Cluster
 
 NOW = 1_790_000_000.0
@@ -41,9 +42,9 @@ class Fleet:
     """Fleet families, scraped."""
 
     def __init__(self, profile: str = "native", **settings: Any) -> None:
-        self.metrics = make_fleet_metrics(
-            Settings.model_validate({"metrics_profile": profile, **settings})
-        )
+        given = Settings.model_validate({"metrics_profile": profile, **settings})
+        self.store = Store(given.max_series)
+        self.metrics = make_fleet_metrics(given, self.store)
         self.stage = Stage()
 
     @property
@@ -195,6 +196,17 @@ def test_queues_beyond_the_cap_go_together() -> None:
     sizes = {labels[0][1]: n for (name, labels), n in samples.items()
              if name == "celery_queue_workers"}  # fmt: skip
     assert sizes == {"a": 1, "b": 1, "__overflow__": 2}
+    assert fleet.store.dropped == {"celery_queue_workers": 3}  # c, d and e, once each
+
+
+def test_workers_beyond_the_cap_are_left_out() -> None:
+    fleet = Fleet(max_series=2)
+    told = reading(*(facts(f"w{n}@h") for n in range(5)))
+    fleet.scrape(told)
+    pools = [labels[0][1] for name, labels in fleet.scrape(told)
+             if name == "celery_worker_pool_size"]  # fmt: skip
+    assert pools == ["w0@h", "w1@h"]
+    assert fleet.store.dropped["celery_worker_pool_size"] == 3
 
 
 def test_hostile_names_are_made_harmless() -> None:

@@ -110,6 +110,8 @@ def test_what_is_beyond_the_cap_overflows() -> None:
     assert found["messages_acked_total"] == {'queue="b"': 5, 'queue="c"': 5}
     assert scrape.store.dropped["celery_queue_messages"] == 3
     assert scrape.store.dropped["celery_queue_messages_acked_total"] == 3
+    scrape.samples(poll(QueueReading("a", ready={"": 1}, acked=5), *queues))
+    assert scrape.store.dropped["celery_queue_messages"] == 3  # a scrape is no update
     scrape.samples(poll(success=False))
     assert scrape.samples(poll(*queues))["messages_acked_total"] == found["messages_acked_total"]
 

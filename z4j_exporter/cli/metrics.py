@@ -41,7 +41,7 @@ def metrics(profile: str, form: str) -> None:
     families = [
         *make_profile(settings).families(),
         *make_queue_metrics(settings, Store()).families(),
-        *make_fleet_metrics(settings).families(),
+        *make_fleet_metrics(settings, Store()).families(),
         *(groups.families() if groups else ()),
         *EXPORTER_FAMILIES,
         *(CAPTURE_FAMILIES if groups else ()),

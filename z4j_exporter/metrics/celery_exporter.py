@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from z4j_exporter.metrics.base import LabelRules
+from z4j_exporter.metrics.cap import LeftOut
 from z4j_exporter.metrics.labels import OVERFLOW, clean
 from z4j_exporter.metrics.living import LivingWorkers
 from z4j_exporter.metrics.rows import Rows
@@ -149,6 +150,7 @@ class CeleryExporterProfile:
         self._overflow = self._make(("", OVERFLOW, ""))
         self._hosts: dict[str, str] = {}
         self._hosts_alive = LivingWorkers(self._host)
+        self._left_out = LeftOut(store)
         # The task that started last: its task-sent may follow, with the wait.
         self._last_start: tuple[str, _Row] = ("", self._overflow)
 
@@ -289,4 +291,4 @@ class CeleryExporterProfile:
         def text(host: str) -> str:
             return label_text(family.labels, [self._static.get(n, host) for n in family.labels])
 
-        return FamilySnapshot(family, [(text(host), value) for host, value in values])
+        return self._left_out.cut(family, [(text(host), value) for host, value in values])

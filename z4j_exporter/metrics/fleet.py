@@ -7,10 +7,11 @@ from typing import Protocol
 from z4j_exporter.config import Settings
 from z4j_exporter.fleet.model import FleetReading, WorkerFacts
 from z4j_exporter.metrics.base import LabelRules
+from z4j_exporter.metrics.cap import LeftOut
 from z4j_exporter.metrics.catalogue import fleet as c
 from z4j_exporter.metrics.fleet_answers import KEEP_INTERVALS, LastAnswers, SeenQueues
-from z4j_exporter.metrics.labels import OVERFLOW, TaskLabel, WorkerLabel, clean
-from z4j_exporter.metrics.store import DEFAULT_MAX_SERIES, Family, FamilySnapshot, label_text
+from z4j_exporter.metrics.labels import TaskLabel, WorkerLabel, clean
+from z4j_exporter.metrics.store import Family, FamilySnapshot, Sample, Store, label_text
 from z4j_exporter.track.cluster import Cluster
 
 
@@ -33,14 +34,13 @@ class FleetMetrics:
         self,
         answers: LastAnswers,
         queues: SeenQueues,
+        store: Store,
         rules: LabelRules | None = None,
-        *,
-        max_series: int = DEFAULT_MAX_SERIES,
     ) -> None:
         self._answers = answers
         self._queues = queues
         self._rules = rules or LabelRules()
-        self._max_series = max_series
+        self._left_out = LeftOut(store)
         self._drift: tuple[object, dict[str, int]] = (None, {})
 
     def families(self) -> list[Family]:
@@ -54,6 +54,7 @@ class FleetMetrics:
         self._answers.update(reading, wall)
         workers = self._answers.current(cluster)
         groups = self._queues.group(workers, wall) if self._answers.known(wall) else {}
+        self._left_out.note(c.QUEUE_WORKERS, self._queues.beyond if groups else ())
         return [
             self._by_worker(c.WORKER_POOL_SIZE, workers, lambda w: w.pool_size, sum),
             self._by_worker(c.WORKER_PREFETCH, workers, lambda w: w.prefetch_count, sum),
@@ -81,14 +82,11 @@ class FleetMetrics:
         for facts in workers:
             value = read(facts)
             if value is not None:
-                label = self._rules.worker(facts.name)
-                if label not in values and len(values) >= self._max_series:
-                    label = OVERFLOW
-                values[label].append(value)
-        return FamilySnapshot(
-            family,
-            [(label_text(("worker",), (label,)), join(each)) for label, each in values.items()],
-        )
+                values[self._rules.worker(facts.name)].append(value)
+        samples: list[Sample] = [
+            (label_text(("worker",), (label,)), join(each)) for label, each in values.items()
+        ]
+        return self._left_out.cut(family, samples)
 
     def _drifts(self, groups: Mapping[str, list[WorkerFacts]]) -> dict[str, int]:
         """Return how many task names some workers of a queue know and others do not.
@@ -194,7 +192,7 @@ class NoFleetMetrics:
         return []
 
 
-def make_fleet_metrics(settings: Settings) -> FleetFamilies:
+def make_fleet_metrics(settings: Settings, store: Store) -> FleetFamilies:
     """Return the fleet families of the profile that the settings name."""
     if settings.metrics_profile == "flower":
         return NoFleetMetrics()
@@ -209,8 +207,8 @@ def make_fleet_metrics(settings: Settings) -> FleetFamilies:
     return FleetMetrics(
         answers,
         SeenQueues(settings.queues, settings.purge_offline_worker_metrics, settings.max_series),
+        store,
         LabelRules(task=TaskLabel(), worker=WorkerLabel(settings.worker_label_rewrite)),
-        max_series=settings.max_series,
     )
 
 

@@ -85,19 +85,24 @@ class SeenQueues:
         self._forget_seconds = forget_seconds
         self._limit = limit
         self._seen: dict[str, float] = {}
+        #: Labels that the last ``group`` put together, since they are beyond the limit.
+        self.beyond: frozenset[str] = frozenset()
 
     def group(self, workers: Iterable[WorkerFacts], wall: float) -> dict[str, list[WorkerFacts]]:
         """Return the workers by the label of each queue they consume, and queues without any."""
         groups: dict[str, list[WorkerFacts]] = {queue: [] for queue in sorted(self._always)}
         groups.update((queue, []) for queue in self._seen)
+        beyond: set[str] = set()
         for facts in workers:
             labels = {clean(queue) for queue in facts.queues or ()}
             for label in sorted(labels):
                 if label not in groups and len(groups) >= self._limit:
+                    beyond.add(label)
                     label = OVERFLOW
                 groups.setdefault(label, [])
                 if facts not in groups[label][-1:]:
                     groups[label].append(facts)
+        self.beyond = frozenset(beyond)
         for queue, members in groups.items():
             if members and queue != OVERFLOW:
                 self._seen[queue] = wall

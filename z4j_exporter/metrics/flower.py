@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from z4j_exporter.metrics.base import LabelRules
+from z4j_exporter.metrics.cap import LeftOut
 from z4j_exporter.metrics.labels import OVERFLOW
 from z4j_exporter.metrics.living import LivingWorkers
 from z4j_exporter.metrics.rows import Rows
@@ -109,6 +110,7 @@ class FlowerProfile:
         self._rows: Rows[tuple[str, str], _Row] = Rows(store.max_series, self._label, _Row)
         self._overflow = _Row((OVERFLOW, ""))
         self._workers = LivingWorkers(self._rules.worker)
+        self._left_out = LeftOut(store)
         self._sending: set[str] = set()
         # When a client was last seen to send, by worker label; epoch seconds of our clock.
         self._sent_at: dict[str, float] = {}
@@ -219,13 +221,17 @@ class FlowerProfile:
             self._runtime.snapshot(floor, wall),
             _gauge(_PREFETCH_TIME, times),
             _gauge(_PREFETCHED, prefetched.items()),
-            _gauge(_ONLINE, (((label,), value) for label, value in online.items())),
-            _gauge(_EXECUTING, (((label,), value) for label, value in executing.items())),
+            self._by_worker(_ONLINE, online),
+            self._by_worker(_EXECUTING, executing),
         ]
 
     def families(self) -> list[Family]:
         """Return the declarations of all families."""
         return [self._runtime.family if f is _RUNTIME else f for f in _FAMILIES]
+
+    def _by_worker(self, family: Family, values: Mapping[str, int]) -> FamilySnapshot:
+        samples = [(label_text(family.labels, (worker,)), n) for worker, n in values.items()]
+        return self._left_out.cut(family, samples)
 
 
 def _prefetched(task: Task) -> Iterable[tuple[str, str]]:

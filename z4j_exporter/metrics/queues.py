@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from z4j_exporter.config import Settings
+from z4j_exporter.metrics.cap import LeftOut
 from z4j_exporter.metrics.catalogue import queues as c
 from z4j_exporter.metrics.labels import clean
 from z4j_exporter.metrics.store import Family, FamilySnapshot, Store, label_text, overflow_values
@@ -24,13 +25,15 @@ def _add(a: float, b: float) -> float:
 class _Samples:
     """The samples of one family at one collection, at most ``store.max_series`` of them.
 
-    Beyond the cap, values go to the overflow's series, joined, and are counted in
-    ``store.dropped``. Counters beyond it are left out: their sum over queues that come and go
-    would be no counter.
+    Beyond the cap, values go to the overflow's series, joined, and their series are counted as
+    left out. Counters beyond it are nowhere: their sum over queues that come and go would be no
+    counter.
     """
 
-    def __init__(self, store: Store, family: Family, join: _Join = _add) -> None:
+    def __init__(self, store: Store, left_out: LeftOut, family: Family, join: _Join = _add) -> None:
         self._store = store
+        self._left_out = left_out
+        self._beyond: set[tuple[str, ...]] = set()
         self._family = family
         self._join = join
         self._values: dict[tuple[str, ...], float] = {}
@@ -40,7 +43,7 @@ class _Samples:
         if value is None:
             return
         if labels not in self._values and len(self._values) >= self._store.max_series:
-            self._store.dropped[self._family.name] += 1
+            self._beyond.add(labels)
             if self._family.type == "counter":
                 return
             labels = overflow_values(self._family, labels)
@@ -49,6 +52,7 @@ class _Samples:
 
     def snapshot(self) -> FamilySnapshot:
         """Return the samples."""
+        self._left_out.note(self._family, self._beyond)
         names = self._family.labels
         return FamilySnapshot(
             self._family, [(label_text(names, key), value) for key, value in self._values.items()]
@@ -90,6 +94,7 @@ class QueueMetrics:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._left_out = LeftOut(store)
         self._order = _Order()
 
     def collect(
@@ -100,8 +105,8 @@ class QueueMetrics:
     ) -> list[FamilySnapshot]:
         """See QueueFamilies.collect."""
         readings = self._order.sort(poll.readings) if poll is not None else []
-        messages = _Samples(self._store, c.QUEUE_MESSAGES)
-        oldest = _Samples(self._store, c.QUEUE_OLDEST, max)
+        messages = _Samples(self._store, self._left_out, c.QUEUE_MESSAGES)
+        oldest = _Samples(self._store, self._left_out, c.QUEUE_OLDEST, max)
         for reading in readings:
             label = clean(reading.name)
             for priority, count in (reading.ready or {}).items():
@@ -132,7 +137,7 @@ class QueueMetrics:
         readings: Sequence[QueueReading],
         value: Callable[[QueueReading], float | None],
     ) -> FamilySnapshot:
-        samples = _Samples(self._store, family)
+        samples = _Samples(self._store, self._left_out, family)
         for reading in readings:
             samples.add((clean(reading.name),), value(reading))
         return samples.snapshot()
@@ -152,6 +157,7 @@ class DropInQueueMetrics:
         static_labels: Mapping[str, str] | None = None,
     ) -> None:
         self._store = store
+        self._left_out = LeftOut(store)
         self._order = _Order()
         self._static = {name: clean(value) for name, value in (static_labels or {}).items()}
         # prometheus_client's order of labels.
@@ -173,8 +179,8 @@ class DropInQueueMetrics:
     ) -> list[FamilySnapshot]:
         """Return both families; without samples where there was no look, or it failed."""
         readings = self._order.sort(poll.readings) if poll is not None else []
-        lengths = _Samples(self._store, self._length)
-        consumers = _Samples(self._store, self._consumers)
+        lengths = _Samples(self._store, self._left_out, self._length)
+        consumers = _Samples(self._store, self._left_out, self._consumers)
         for reading in readings:
             values = {"queue_name": clean(reading.name), **self._static}
             labels = tuple(values[name] for name in self._length.labels)

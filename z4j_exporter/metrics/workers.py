@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 
 from z4j_exporter.metrics.base import LabelRules
+from z4j_exporter.metrics.cap import LeftOut
 from z4j_exporter.metrics.catalogue import workers as c
 from z4j_exporter.metrics.labels import clean
 from z4j_exporter.metrics.store import (
@@ -11,6 +12,7 @@ from z4j_exporter.metrics.store import (
     CounterCell,
     Family,
     FamilySnapshot,
+    Sample,
     Store,
     label_text,
 )
@@ -18,6 +20,8 @@ from z4j_exporter.track.cluster import Cluster
 from z4j_exporter.track.workers import Worker
 
 _PERIODS = ("1m", "5m", "15m")
+
+_Read = tuple[Family, list[Sample]]
 
 
 class WorkerMetrics:
@@ -31,6 +35,7 @@ class WorkerMetrics:
         self._events: Cells[CounterCell] = store.counter(c.WORKER_TASK_EVENTS)
         self._cells: dict[tuple[str, str], CounterCell] = {}
         self._max = store.max_series
+        self._left_out = LeftOut(store)
 
     def count(self, worker: str, state: str) -> None:
         """Count one task transition of a worker."""
@@ -49,13 +54,12 @@ class WorkerMetrics:
         self._cells.clear()
 
     def collect(self, cluster: Cluster, floor: int) -> list[FamilySnapshot]:
-        """Copy all worker families."""
+        """Copy all worker families: of the workers that are known longest, up to the cap."""
         groups: defaultdict[str, list[Worker]] = defaultdict(list)
         for worker in cluster.workers:
             groups[self._rules.worker(worker.name)].append(worker)
-        return [
+        read = [
             _gauge(c.WORKER_UP, groups, lambda w: int(w.up), max),
-            self._events.snapshot(floor),
             _gauge(c.WORKER_LAST_HEARTBEAT, groups, lambda w: w.heartbeat_timestamp, max),
             _gauge(c.WORKER_ACTIVE, groups, lambda w: w.active, sum),
             _gauge(c.WORKER_PROCESSED, groups, lambda w: w.processed, sum),
@@ -64,6 +68,8 @@ class WorkerMetrics:
             _info(groups),
             _gauge(c.WORKER_MISSING, groups, lambda w: w.missing_events, sum),
         ]
+        up, *others = [self._left_out.cut(family, samples) for family, samples in read]
+        return [up, self._events.snapshot(floor), *others]
 
 
 def _gauge(
@@ -71,18 +77,18 @@ def _gauge(
     groups: dict[str, list[Worker]],
     read: Callable[[Worker], float | None],
     join: Callable[[Iterable[float]], float],
-) -> FamilySnapshot:
+) -> _Read:
     """Read one value of each worker; what a worker never told is absent."""
-    samples = []
+    samples: list[Sample] = []
     for label, workers in groups.items():
         values = [value for value in map(read, workers) if value is not None]
         if values:
             samples.append((label_text(("worker",), (label,)), join(values)))
-    return FamilySnapshot(family, samples)
+    return family, samples
 
 
-def _load(groups: dict[str, list[Worker]]) -> FamilySnapshot:
-    samples = []
+def _load(groups: dict[str, list[Worker]]) -> _Read:
+    samples: list[Sample] = []
     for label, workers in groups.items():
         for position, period in enumerate(_PERIODS):
             values = [
@@ -91,10 +97,10 @@ def _load(groups: dict[str, list[Worker]]) -> FamilySnapshot:
             if values:
                 text = label_text(c.WORKER_LOAD.labels, (label, period))
                 samples.append((text, max(values)))
-    return FamilySnapshot(c.WORKER_LOAD, samples)
+    return c.WORKER_LOAD, samples
 
 
-def _info(groups: dict[str, list[Worker]]) -> FamilySnapshot:
+def _info(groups: dict[str, list[Worker]]) -> _Read:
     texts = {
         label_text(
             c.WORKER_INFO.labels,
@@ -110,7 +116,7 @@ def _info(groups: dict[str, list[Worker]]) -> FamilySnapshot:
         for label, workers in groups.items()
         for worker in workers
     }
-    return FamilySnapshot(c.WORKER_INFO, [(text, 1) for text in sorted(texts)])
+    return c.WORKER_INFO, [(text, 1) for text in sorted(texts)]
 
 
 def _farthest(values: Iterable[float]) -> float:

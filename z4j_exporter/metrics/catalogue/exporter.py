@@ -93,7 +93,7 @@ LATE_EVENTS = _own(
 SERIES_DROPPED = _own(
     "series_dropped_total",
     "counter",
-    "Updates that went to __overflow__, beyond the cap.",
+    "Updates that went to __overflow__, and series that were left out, beyond the cap.",
     "family",
     counts="update",
 )
