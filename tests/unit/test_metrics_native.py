@@ -1,5 +1,7 @@
 """The native profile: what is there from the start, waits, caps, and the gauges of progress."""
 
+import pytest
+
 from tests.support.exposed import Exposed, Samples, task_event, worker_event
 
 L = {"task": "work.add", "queue": "celery"}
@@ -133,6 +135,38 @@ def test_histograms_know_the_outcome() -> None:
     assert attempts == {"1.0": 0, "2.0": 0, "+Inf": 1}
 
 
+@pytest.mark.parametrize(
+    ("rule", "label", "host"),
+    [
+        (r"(.*)@pod-.*=\1@pods", "w@pods", "pods"),
+        (r".*@pod-.*=pods", "pods", None),
+        ("nobody=else", "w@pod-a", "pod-a"),
+    ],
+)
+def test_one_worker_label_is_one_info(rule: str, label: str, host: str | None) -> None:
+    told = {"sw_ident": "py-celery", "sw_sys": "Linux"}
+    exposed = Exposed(worker_label_rewrite=[rule]).play(
+        worker_event("heartbeat", 0, "w@pod-a", sw_ver="5.5.0", **told),
+        worker_event("heartbeat", 0, "w@pod-b", sw_ver="5.6.0", **told),
+    )
+    infos = [dict(ls) for name, ls in exposed.samples() if name == "celery_worker_info"]
+    (info,) = [info for info in infos if info["worker"] == label]
+    assert info.get("hostname") == host
+    # What they do not agree on is not said; a pod that was replaced has no say.
+    assert info["sw_sys"] == "Linux"
+    assert ("sw_ver" in info) == (label == "w@pod-a")
+    exposed.play(worker_event("offline", 1, "w@pod-a", sw_ver="5.5.0", **told))
+    infos = [dict(ls) for name, ls in exposed.samples() if name == "celery_worker_info"]
+    assert [i["sw_ver"] for i in infos if i["worker"] == label] == [
+        "5.5.0" if label == "w@pod-a" else "5.6.0"
+    ]
+
+
+def test_a_nodename_without_a_host_is_its_own() -> None:
+    exposed = Exposed().play(worker_event("heartbeat", 0, "alone"))
+    assert exposed.value("celery_worker_info", worker="alone", hostname="alone") == 1
+
+
 def test_workers_with_one_label_are_joined() -> None:
     exposed = Exposed(worker_label_rewrite=[r"(.*)@pod-.*=\1@pods"]).play(
         worker_event("heartbeat", 0, "w@pod-a", active=1, processed=5, loadavg=[1.0, 2.0, 3.0]),
@@ -145,6 +179,7 @@ def test_workers_with_one_label_are_joined() -> None:
     assert exposed.value("celery_worker_active_tasks", **pods) == 3
     assert exposed.value("celery_worker_processed_total", **pods) == 12
     assert exposed.value("celery_worker_load", **pods, period="5m") == 3.0
+    assert exposed.value("celery_worker_info", **pods, hostname="pods") == 1
     assert exposed.value("celery_worker_task_events_total", **pods, state="received") == 1
     assert exposed.wait(70).value("celery_worker_up", **pods) == 0
     assert not [labels for _, labels in exposed.wait(1800).samples() if dict(labels).get("worker")]

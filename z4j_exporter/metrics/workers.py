@@ -101,22 +101,31 @@ def _load(groups: dict[str, list[Worker]]) -> _Read:
 
 
 def _info(groups: dict[str, list[Worker]]) -> _Read:
-    texts = {
-        label_text(
-            c.WORKER_INFO.labels,
-            (
-                label,
-                clean(worker.name.rpartition("@")[2]),
-                clean(worker.sw_ident or ""),
-                clean(worker.sw_ver or ""),
-                clean(worker.sw_sys or ""),
-                clean(worker.pool or ""),
-            ),
+    """Say what each worker is: one series for each label, or a join on it would fail."""
+    samples: list[Sample] = []
+    for label, workers in groups.items():
+        alive = [w for w in workers if w.up] or workers
+        told = (
+            _host(label, workers),
+            _agreed(w.sw_ident for w in alive),
+            _agreed(w.sw_ver for w in alive),
+            _agreed(w.sw_sys for w in alive),
+            _agreed(w.pool for w in alive),
         )
-        for label, workers in groups.items()
-        for worker in workers
-    }
-    return c.WORKER_INFO, [(text, 1) for text in sorted(texts)]
+        samples.append((label_text(c.WORKER_INFO.labels, (label, *told)), 1))
+    return c.WORKER_INFO, samples
+
+
+def _host(label: str, workers: list[Worker]) -> str:
+    """Return the host part of a label; of a rewritten one that has none, nothing."""
+    _, at, host = label.rpartition("@")
+    return host if at or any(clean(w.name) == label for w in workers) else ""
+
+
+def _agreed(values: Iterable[str | None]) -> str:
+    """Return what all who told say, cleaned; nothing where they differ."""
+    told = {clean(value) for value in values if value}
+    return told.pop() if len(told) == 1 else ""
 
 
 def _farthest(values: Iterable[float]) -> float:
