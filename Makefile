@@ -9,12 +9,15 @@ ARGS ?=
 # Test processes side by side: most tests wait for servers, so more than there are processors.
 JOBS ?= 4
 
-.PHONY: help demo test lint bench format generate servers clean
+.PHONY: help demo test lint bench format generate image lock pictures servers clean
 
 help:
 	@echo "make demo    see it work: a broker, workers and the exporter, on this machine"
 	@echo "make test    install what the tests need, and run them    (ARGS=... for pytest)"
 	@echo "make lint    types, style, import contracts"
+	@echo "make image   the container image, with Docker"
+	@echo "make lock    pin what the image holds anew"
+	@echo "make pictures  take the pictures of the docs again"
 	@echo "make generate  write dashboards, the chart's files and the reference docs again"
 	@echo "make bench   CPU, memory and losses beside Celery's Receiver and Flower"
 
@@ -39,6 +42,18 @@ generate: $(DEV)/.done
 	$(DEV)/bin/python -m dashboards
 	$(DEV)/bin/python -m tools.reference
 	$(DEV)/bin/python -m tools.chart
+
+image:
+	docker build -t ghcr.io/z4j/z4j-exporter:$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' z4j_exporter/__init__.py) --build-arg REVISION=$$(git rev-parse HEAD) .
+
+# What the image holds, pinned by hashes: the newest versions that pyproject.toml allows.
+LOCK := pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade -q
+lock: $(DEV)/.done
+	$(DEV)/bin/uv $(LOCK) pyproject.toml --extra demo --extra encryption -o requirements.lock
+	$(DEV)/bin/uv $(LOCK) requirements-build.in -o requirements-build.lock
+
+pictures: $(DEV)/.done servers
+	$(DEV)/bin/python -m tools.pictures
 
 bench: $(DEV)/.done servers
 	$(DEV)/bin/python -m benchmarks $(ARGS)

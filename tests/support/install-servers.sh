@@ -9,6 +9,7 @@ wants() { # wants PROGRAM PACKAGE: note the package when the program is not ther
 wants redis-server redis-server /usr/bin/redis-server
 wants rabbitmq-server rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server
 wants prometheus prometheus /usr/bin/prometheus
+wants amtool prometheus-alertmanager /usr/bin/amtool
 wants faketime faketime /usr/bin/faketime
 wants curl curl /usr/bin/curl
 wants chromium chromium /usr/bin/chromium
