@@ -19,6 +19,7 @@ from tests.support.rabbitmq import Rabbit, Vhost
 from tests.support.servers import PROJECT, Redis, Worker
 from tests.support.tracking import Stage, event
 from z4j_exporter.config import build_settings
+from z4j_exporter.fleet import inspect
 from z4j_exporter.fleet.inspect import FleetInspector, ask_once
 from z4j_exporter.fleet.model import FleetReading, HeldTask, WorkerFacts
 
@@ -65,6 +66,29 @@ def until_held(
 
     found: tuple[HeldTask, ...] = wait_until(held, timeout=20)
     return found
+
+
+# -- how long a round takes ----------------------------------------------------------------------
+
+
+def test_where_nobody_is_expected_silence_ends_the_round(
+    valkey: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "QUIET_SECONDS", 0.5)
+    reading = ask(valkey.url, timeout=60.0)
+    assert reading.success, reading.error
+    assert reading.duration_seconds < 30
+
+
+def test_who_is_expected_and_dead_is_waited_for_to_the_end_and_no_longer(
+    valkey: Redis, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "QUIET_SECONDS", 0.1)
+    start(valkey.url, nodename="alive@test")
+    reading = ask(valkey.url, "alive@test", "dead@test", timeout=3.0)
+    assert set(by_name(reading)) == {"alive@test"}
+    assert 3.0 <= reading.duration_seconds < 20
+    assert ask(valkey.url, "alive@test", timeout=60.0).duration_seconds < 30
 
 
 # -- facts ---------------------------------------------------------------------------------------

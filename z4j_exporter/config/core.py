@@ -165,7 +165,8 @@ class CoreSettings(BaseModel):
         60.0, description="Seconds between questions to the workers (inspect); 0: never ask."
     )
     inspect_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        5.0, description="Seconds that answers of workers are waited for."
+        15.0,
+        description="Seconds that answers of workers are waited for; less when all have answered.",
     )
 
     # limits

@@ -5,6 +5,7 @@ one behind a broker that hangs. So nobody waits for this but its own thread.
 """
 
 import logging
+import math
 import random
 import threading
 import time
@@ -25,6 +26,9 @@ JITTER = 0.1
 #: Rounds after which tasks are asked for again without a gap: what is told of a task that sends no
 #: events (its worker has them off) must not stay for ever.
 HELD_EVERY_ROUNDS = 10
+#: Seconds without an answer after which a round ends where nobody is known to be there, as before
+#: the first heartbeat: the wait is for a fleet whose answers are on their way.
+QUIET_SECONDS = 5.0
 #: Celery's default ``control_exchange``.
 _CONTROL_EXCHANGE = "celery"
 
@@ -57,9 +61,9 @@ def ask_once(
 ) -> FleetReading:
     """Ask all workers once and return what they said; never raises.
 
-    Takes ``inspect_timeout`` seconds, or less when every worker of ``expected`` (by nodename) has
-    answered everything. ``held`` asks for their tasks too; ``on_held`` gets those of each worker
-    as soon as it told them.
+    Takes ``inspect_timeout`` seconds, or less: when every worker of ``expected`` (by nodename) has
+    answered everything, or when none is expected and no more answers come. ``held`` asks for their
+    tasks too; ``on_held`` gets those of each worker as soon as it told them.
     """
     wall, began = time.time(), time.monotonic()
     told = Round(wall)
@@ -78,7 +82,13 @@ def ask_once(
     try:
         mailbox = Mailbox(settings, control_exchange(settings))
         try:
-            mailbox.ask(commands, take, timeout_seconds=settings.inspect_timeout, stopping=stopping)
+            mailbox.ask(
+                commands,
+                take,
+                timeout_seconds=settings.inspect_timeout,
+                quiet_seconds=math.inf if awaited else QUIET_SECONDS,
+                stopping=stopping,
+            )
         finally:
             mailbox.close()
     except ExporterError as failed:

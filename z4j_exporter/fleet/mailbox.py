@@ -7,6 +7,7 @@ wire is the same: kombu/pidbox.py.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -71,10 +72,13 @@ class Mailbox:
         take: Take,
         *,
         timeout_seconds: float,
+        quiet_seconds: float = math.inf,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         """Send all questions at once and hand each reply to ``take``, until soon after the last.
 
+        The last is the one of which ``take`` says so, or the one that none has followed for
+        ``quiet_seconds``; no reply is waited for longer than ``timeout_seconds``.
         Raises SourceLostError when the broker does not serve it.
         """
         try:
@@ -82,7 +86,8 @@ class Mailbox:
             self.check_fanout()
             with self.replies() as (channel, queue):
                 tickets = self._send(channel, queue, commands, timeout_seconds)
-                self._collect(channel, queue, tickets, take, timeout_seconds, stopping)
+                patience = (timeout_seconds, quiet_seconds)
+                self._collect(channel, queue, tickets, take, patience, stopping)
         except SourceLostError:
             raise
         except Exception as error:  # noqa: BLE001 - each driver has errors of its own
@@ -164,25 +169,31 @@ class Mailbox:
         queue: Any,
         tickets: dict[str, str],
         take: Take,
-        timeout_seconds: float,
+        patience: tuple[float, float],
         stopping: Callable[[], bool],
     ) -> None:
+        timeout_seconds, quiet_seconds = patience
+        began = replied = time.monotonic()
         done = False
 
         def on_message(message: Any) -> None:
-            nonlocal done
+            nonlocal done, replied
             headers = message.headers if isinstance(message.headers, dict) else {}
             ticket = headers.get("ticket")
             command = tickets.get(ticket) if isinstance(ticket, str) else None
             if command is not None:
                 done = take(command, _decoded(message))
+                replied = time.monotonic()
 
-        deadline = time.monotonic() + timeout_seconds
+        deadline = began + timeout_seconds
         consumer: Any = Consumer(  # type: ignore[no-untyped-call]  # kombu has no types
             channel, [queue], no_ack=True, on_message=on_message
         )
         consumer.consume()  # until the connection is closed
-        while not stopping() and (left := deadline - time.monotonic()) > 0:
+        while (
+            not stopping()
+            and (left := min(deadline, replied + quiet_seconds) - time.monotonic()) > 0
+        ):
             with contextlib.suppress(TimeoutError):
                 self.connection.drain_events(timeout=min(left, _LOOK_SECONDS))
             if done:
