@@ -160,3 +160,26 @@ def test_an_empty_configuration_file_sets_nothing(tmp_path: Path) -> None:
     file = tmp_path / "c.yml"
     file.write_text("# nothing\n")
     assert _settings("--config", str(file)) == _settings()
+
+
+def test_help_calls_seconds_only_what_is_in_seconds() -> None:
+    @click.command()
+    @settings_options()
+    def command(**_: Any) -> None: ...
+
+    shown = {
+        option.name: (str(option.metavar), str(option.help))
+        for option in command.params
+        if isinstance(option, click.Option)
+    }
+    wrong = {
+        name: text
+        for name, (metavar, text) in shown.items()
+        if (metavar == "SECONDS") != text.startswith("Seconds") and name in Settings.model_fields
+    }
+    assert set(wrong) == set()
+    assert shown["trace_ratio"][0] == "RATIO"
+    assert shown["actions_rate"][0] == shown["actions_bulk_rate"][0] == "PER-SECOND"
+    assert shown["result_backend_rate"][0] == "PER-SECOND"
+    assert shown["buffer_bytes"][0] == shown["journal_max_bytes"][0] == "BYTES"
+    assert shown["max_tasks"][0] == "N"

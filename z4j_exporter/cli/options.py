@@ -25,6 +25,8 @@ SOURCE_FIELDS = (
     "event_queue_prefix", "event_queue_exclusive", "event_queue_durable", "event_queue_ttl",
     "event_queue_expires", "max_message_bytes",
 )  # fmt: skip
+#: What stands for a number in --help, by the end of the setting's name.
+_NUMBERS = {"_ratio": "RATIO", "_rate": "PER-SECOND", "_bytes": "BYTES"}
 #: Short forms, as Celery and its exporters have them.
 _SHORT = {"app": "-A", "broker_url": "-b"}
 
@@ -82,6 +84,9 @@ def _metavar(field: str) -> str:
     if get_origin(annotation) is Literal:
         return f"[{'|'.join(get_args(annotation))}]"
     kinds = _leaves(annotation)
+    for end, shown in _NUMBERS.items():
+        if field.endswith(end) and kinds & {int, float}:
+            return shown
     for known, shown in ((float, "SECONDS"), (int, "N"), (Path, "FILE")):
         if known in kinds:
             return shown
