@@ -129,6 +129,17 @@ def test_a_durable_queue_keeps_the_events_of_a_gap(rabbit: Rabbit, vhost: Vhost)
     assert len(rabbit.queues(vhost)) == 1
 
 
+def test_a_durable_queue_is_not_the_next_exporters(rabbit: Rabbit, vhost: Vhost) -> None:
+    # docs/brokers.md says so: what is published between two processes is not read.
+    with connected(AmqpSource(vhost.url, exclusive=False, durable=True)):
+        pass
+    send_events(vhost, "worker-online")
+    with connected(AmqpSource(vhost.url, exclusive=False, durable=True)) as session:
+        send_events(vhost, "worker-offline")
+        assert [e["type"] for e in events_of(read_some(session, 1))] == ["worker-offline"]
+    assert len(rabbit.queues(vhost)) == 2
+
+
 def test_another_exchange(vhost: Vhost) -> None:
     with connected(AmqpSource(vhost.url, event_exchange="audit")) as session:
         send_events(vhost, "worker-online")

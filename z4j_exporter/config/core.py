@@ -53,7 +53,9 @@ class CoreSettings(BaseModel):
         "queues that are not.",
     )
     event_queue_durable: bool = Field(
-        False, description="Whether the event queue is durable (AMQP); not with exclusive."
+        False,
+        description="Whether the event queue is durable (AMQP): it keeps events while the "
+        "connection is lost, not over a restart; not with exclusive.",
     )
     event_queue_ttl: Seconds | None = Field(
         60.0, description="Seconds an event may wait in the queue (AMQP)."

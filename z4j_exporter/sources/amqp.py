@@ -40,7 +40,8 @@ class AmqpSource(Source):
     ``broker_use_ssl`` and ``broker_login_method``.
     A TTL or an expiry of None leaves the limit to the broker's policies. An exclusive queue goes
     with its connection; a durable one has the same name for as long as this object lives, so
-    that a reconnection finds the events of the gap.
+    that a reconnection finds the events of the gap. The next process has another: two exporters
+    (or an old one and its successor) must not take events from each other.
 
     Raises BrokerUrlError, ConfigError or FileError for what cannot be used.
     """
