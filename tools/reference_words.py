@@ -19,8 +19,9 @@ of the configuration file. None has to be given but a broker: `--broker-url`, `-
 5. the default.
 
 Settings of the kind `KEY=VALUE` are merged key by key, all others replaced as a whole. An empty
-variable counts as one that is not set. What is wrong ends the program with a sentence that names
-the setting, never its value.
+variable counts as one that is not set. A variable that begins with `Z4J_EXPORTER_` and is no
+setting is ignored, and `run` warns of it when it starts. What is wrong ends the program with a
+sentence that names the setting, never its value.
 
 | | option | variable | file (YAML) |
 | --- | --- | --- | --- |

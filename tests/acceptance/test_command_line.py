@@ -77,6 +77,22 @@ def test_a_taken_port(tmp_path: Path) -> None:
     assert address in result.stderr
 
 
+def test_a_misspelt_variable_is_a_warning_and_no_error() -> None:
+    environment = {
+        "Z4J_EXPORTER_BROKER_URl": "redis://:hunter2@h",
+        "Z4J_EXPORTER_PORT": "tcp://10.0.0.1:9808",
+    }
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = run_command("run", "-b", "redis://h", "--listen-address", address, env=environment)
+    assert result.returncode == LISTEN
+    warnings = [line for line in result.stderr.splitlines() if "is ignored" in line]
+    assert len(warnings) == 1
+    assert "Z4J_EXPORTER_BROKER_URl is ignored" in warnings[0]
+    assert "did you mean Z4J_EXPORTER_BROKER_URL?" in warnings[0]
+    assert "hunter2" not in result.stderr
+
+
 def test_help_and_version() -> None:
     assert run_command("--version").stdout.startswith("z4j-exporter, version ")
     listed = run_command("--help").stdout

@@ -1,5 +1,6 @@
 """The command ``z4j-exporter run``: the main job."""
 
+import logging
 import os
 import signal
 import threading
@@ -11,6 +12,9 @@ import click
 from z4j_exporter.app import Exporter
 from z4j_exporter.cli.logs import set_up
 from z4j_exporter.cli.options import settings_from, settings_options
+from z4j_exporter.cli.unknown_variables import unknown_variables
+
+logger = logging.getLogger(__name__)
 
 #: Seconds between looks at whether the source has failed for good.
 _LOOK_SECONDS = 1.0
@@ -27,6 +31,9 @@ def run(**given: Any) -> None:
     """
     settings = settings_from(given)
     set_up(settings.log_level, settings.log_format)
+    for name, near in unknown_variables(os.environ):
+        hint = f"; did you mean {near}?" if near else ""
+        logger.warning("the variable %s is ignored: it is no setting%s", name, hint)
     exporter = Exporter(settings)
     stop = threading.Event()
 
