@@ -1,14 +1,13 @@
 """The composition root: builds the parts, starts and stops them in order."""
 
-import gc
 import logging
-import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from z4j_exporter import __version__
-from z4j_exporter.background import Background, worth_telling
+from z4j_exporter.background import Background
 from z4j_exporter.capturing import Capturing
 from z4j_exporter.config import Settings
 from z4j_exporter.doctor.facts import BrokerFacts
@@ -24,7 +23,7 @@ from z4j_exporter.metrics.store import FamilySnapshot
 from z4j_exporter.own import own_readings
 from z4j_exporter.pipeline.applier import Applier
 from z4j_exporter.pipeline.buffer import Buffer
-from z4j_exporter.pipeline.malloc import give_large_pieces_back
+from z4j_exporter.pipeline.interpreter import set_up_interpreter
 from z4j_exporter.pipeline.reader import Reader
 from z4j_exporter.sources.open import open_source
 from z4j_exporter.status.gather import StatusGatherer
@@ -37,7 +36,6 @@ from z4j_exporter.web.listener import Listener
 from z4j_exporter.web.pages import Pages, Readiness, create_app
 from z4j_exporter.web.reload import WebConfig
 from z4j_exporter.web.stats import WebStats
-from z4j_exporter.web.status import Advice
 
 if TYPE_CHECKING:
     from z4j_exporter.acting import Acting
@@ -46,18 +44,14 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that stopping may take in all, within what Kubernetes gives (30) by a good margin.
 STOP_SECONDS = 8.0
+#: Seconds that the thread which reads, or applies, is waited for.
+_JOIN_SECONDS = 1.5
 #: Seconds that each thread of the background is waited for; one may hang in a broker.
 _BACKGROUND_STOP_SECONDS = 0.5
 #: Seconds for the actions: what is being sent is sent, a job stops before its next task.
 _ACTIONS_STOP_SECONDS = 3.0
 #: Seconds a scrape waits for the applier to answer.
 _ANSWER_SECONDS = 8.0
-#: Seconds that one thread may hold the interpreter while another waits. At Python's 5 ms the
-#: applier keeps the reader from the socket for so long that Redis cuts us off in a burst.
-_SWITCH_SECONDS = 0.0005
-#: New container objects between two garbage collections. What the tracker keeps is hidden from
-#: the collector, and what an event makes is freed at once: to look often finds nothing.
-_GC_THRESHOLD = 50_000
 
 
 class Exporter:
@@ -111,7 +105,7 @@ class Exporter:
             exposition=self.exposition,
             healthy=self.healthy,
             ready=self.ready,
-            advice=self.advice,
+            advice=self._background.advice,
             version=__version__,
             source=self.source.location,
             traces=self._telemetry.traces,
@@ -140,20 +134,38 @@ class Exporter:
         return self._reader.fatal
 
     def start(self) -> None:
-        """Listen first, so that a probe sees a process that starts; then connect."""
-        give_large_pieces_back()
-        sys.setswitchinterval(_SWITCH_SECONDS)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_GC_THRESHOLD, 20, 100)
+        """Listen first, so that a probe sees a process that starts; then connect.
+
+        What was started ends again where a later part cannot start, such as the actions' listener.
+        """
+        set_up_interpreter()
+        with ExitStack() as undo:
+            self._start(undo)
+            undo.pop_all()
+
+    def _start(self, undo: ExitStack) -> None:
+        """Start all parts, and give ``undo`` what stops each."""
+        if self._acting is not None:
+            # Its files are open; twice, since it must end first where it has begun.
+            undo.callback(self._acting.stop, _ACTIONS_STOP_SECONDS)
         if self._web_config is not None:
             self._web_config.start()
+            undo.callback(self._web_config.stop)
         self._listener.start()
+        undo.callback(self._listener.stop, _BACKGROUND_STOP_SECONDS)
         self._applier.start()
+        undo.callback(self._applier.join, _JOIN_SECONDS)
+        undo.callback(self._applier.stop)
         self._reader.start()
+        undo.callback(self._reader.join, _JOIN_SECONDS)
+        undo.callback(self._reader.stop)
         self._background.start()
+        undo.callback(self._background.stop, _BACKGROUND_STOP_SECONDS)
         self._capturing.start()
+        undo.callback(self._capturing.stop, _BACKGROUND_STOP_SECONDS * 2)
+        undo.callback(setattr, self, "_stopping", True)
         if self._acting is not None:
+            undo.callback(self._acting.stop, _ACTIONS_STOP_SECONDS)
             self._acting.start()
             logger.info("actions listen on %s", self._acting.url)
         self._telemetry.start()
@@ -166,7 +178,7 @@ class Exporter:
             self._acting.stop(_ACTIONS_STOP_SECONDS)
         self._reader.stop()
         # A connection attempt to a broker that hangs may take longer; it is given up.
-        self._reader.join(min(1.5, STOP_SECONDS))
+        self._reader.join(_JOIN_SECONDS)
         self._background.stop(_BACKGROUND_STOP_SECONDS)
         self._applier.stop()
         self._applier.join(max(0.1, deadline - time.monotonic() - 2.0))
@@ -210,15 +222,6 @@ class Exporter:
 
     # -- parts ---------------------------------------------------------------------------------
 
-    def advice(self) -> list[Advice]:
-        """Return what someone should look at: the doctor's findings, while this runs."""
-        return [
-            Advice(
-                f.verdict, f.title, " ".join(part for part in (f"{f.evidence}.", f.advice) if part)
-            )
-            for f in worth_telling(self._background.findings)
-        ]
-
     def _make_status(self) -> StatusGatherer:
         return StatusGatherer(
             Parts(
@@ -236,7 +239,7 @@ class Exporter:
                 acting=lambda: self._acting,
                 ready=self.ready,
                 healthy=self.healthy,
-                advice=self.advice,
+                advice=self._background.advice,
             )
         )
 
@@ -251,16 +254,9 @@ class Exporter:
             self.settings,
             ask=self._applier.ask,
             cluster=lambda: self._applier.cluster,
-            workers=self._live_workers,
+            workers=self._background.live_workers,
             journal=self._capturing.journal,
             on_retry=self._capturing.facts.retried.learn,
-        )
-
-    def _live_workers(self) -> list[str]:
-        """Return the nodenames of the workers that are up."""
-        return self._applier.ask(
-            lambda: [worker.name for worker in self._applier.cluster.workers if worker.up],
-            _ANSWER_SECONDS,
         )
 
     def _post(self, order: Callable[[], object]) -> None:

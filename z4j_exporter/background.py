@@ -20,6 +20,7 @@ from z4j_exporter.queues.open import open_queue_reader
 from z4j_exporter.queues.poller import QueuePoller
 from z4j_exporter.queues.select import KnownNames, queues_sent_to
 from z4j_exporter.track.cluster import Cluster
+from z4j_exporter.web.status import Advice
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Background:
                 settings,
                 on_held=self._prime,
                 on_reading=self._learn,
-                expected=self._live_workers,
+                expected=self._expected,
             )
         self._polls: list[QueuePoll] = []
         self._stopping = threading.Event()
@@ -102,6 +103,23 @@ class Background:
     def fleet(self) -> FleetReading | None:
         """The last answers of the workers."""
         return self._fleet.reading if self._fleet is not None else None
+
+    def advice(self) -> list[Advice]:
+        """Return what someone should look at: the doctor's findings, while this runs."""
+        return [
+            Advice(
+                f.verdict, f.title, " ".join(part for part in (f"{f.evidence}.", f.advice) if part)
+            )
+            for f in worth_telling(self.findings)
+        ]
+
+    def live_workers(self) -> list[str]:
+        """Return the nodenames of the workers that are up.
+
+        Raises RuntimeError or TimeoutError where the owner does not answer.
+        """
+        cluster = self._owner.cluster
+        return self._owner.ask(lambda: [w.name for w in cluster.workers if w.up], _ANSWER_SECONDS)
 
     def start(self) -> None:
         """Start all threads."""
@@ -140,12 +158,9 @@ class Background:
         }
         return KnownNames(sent=sent, consumed=consumed)
 
-    def _live_workers(self) -> list[str]:
-        cluster = self._owner.cluster
+    def _expected(self) -> list[str]:
         try:
-            return self._owner.ask(
-                lambda: [w.name for w in cluster.workers if w.up], _ANSWER_SECONDS
-            )
+            return self.live_workers()
         except (RuntimeError, TimeoutError):
             return []
 
