@@ -1,11 +1,13 @@
 """The chart's pod on this machine: the real command, a real Redis, files as the kubelet gives."""
 
+import os
 import secrets
 import ssl
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -14,9 +16,12 @@ import pytest
 from tests.support.certs import certificates
 from tests.support.chart import Document, exporter, merged, of_kind, render
 from tests.support.chart_pod import Pod
-from tests.support.process import Process, wait_ready, wait_until
+from tests.support.process import Process, listening, wait_ready, wait_until
 from tests.support.redis_servers import Redis, redis_server, valkey
 from tests.support.servers import run_command
+
+#: What a web configuration names, and the key of each in a Secret of the type kubernetes.io/tls.
+WEB_FILES = {"cert_file": "tls.crt", "key_file": "tls.key", "client_ca_file": "ca.crt"}
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +36,21 @@ def tls_broker() -> Iterator[Redis]:
         yield server
 
 
-def probed(pod: Pod, probe: str, process: Process, seconds: float = 20.0) -> None:
+def probed(pod: Pod, probe: str, process: Process, seconds: float = 60.0) -> None:
     """Wait until a probe of the exporter's container succeeds, as the kubelet sees it."""
     get = exporter(pod.documents)[probe]["httpGet"]
     url = f"{get['scheme'].lower()}://127.0.0.1:{pod.port}{get['path']}"
     wait_ready(process, lambda: httpx.get(url, verify=False).status_code == 200, seconds)  # noqa: S501 - nor does the kubelet
 
 
-def helm_test(pod: Pod) -> "subprocess.CompletedProcess[str]":
-    """Run what the pod of `helm test` runs, with the Service's name replaced."""
+def helm_test(pod: Pod, patience: str = "0") -> "subprocess.CompletedProcess[str]":
+    """Run what the pod of `helm test` runs, but with the Service's name and patience replaced."""
     (test,) = of_kind(pod.documents, "Pod")
     (container,) = test["spec"]["containers"]
-    base, *rest = container["args"]
-    scheme = base.partition("://")[0]
-    command = [sys.executable, *container["command"][1:], f"{scheme}://localhost:{pod.port}", *rest]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    base, access, _ = container["args"]
+    own = f"{base.partition('://')[0]}://localhost:{pod.port}"
+    command = [sys.executable, *container["command"][1:], own, access, patience]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
 
 
 def pem(path: Path) -> str:
@@ -78,7 +83,47 @@ def test_a_broker_that_is_away(broker: Redis) -> None:
 
 def test_helm_test_fails_where_nobody_answers() -> None:
     with Pod(render(), {("Secret", "celery-broker"): {"broker-url": "redis://r"}}) as pod:
-        assert helm_test(pod).returncode == 1
+        result = helm_test(pod)
+    assert result.returncode == 1
+    assert result.stdout.startswith(f"http://localhost:{pod.port} does not answer: ")
+    assert result.stderr == ""
+
+
+def test_helm_test_waits_for_a_pod_that_is_coming_up(broker: Redis) -> None:
+    """`helm install` without --wait returns before the image is there."""
+    documents = render({"broker": {"url": broker.url, "existingSecret": ""}})
+    with Pod(documents, {}) as pod, ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(helm_test, pod, "60")
+        with pod.start("exporter") as process:
+            assert asked.result().returncode == 0
+            assert process.stop() == 0
+
+
+def test_helm_test_where_client_certificates_are_asked_for(broker: Redis) -> None:
+    """It has none: who asks for one is up."""
+    made = certificates()
+    web = "\n".join(
+        [
+            "tls_server_config:",
+            *(f"  {key}: /etc/z4j-exporter/web/{name}" for key, name in WEB_FILES.items()),
+            "  client_auth_type: RequireAndVerifyClientCert\n",
+        ]
+    )
+    secret = {
+        "web-config.yml": web, "tls.crt": pem(made.server_certificate),
+        "tls.key": pem(made.server_key), "ca.crt": pem(made.ca),
+    }  # fmt: skip
+    values: Document = {
+        "broker": {"url": broker.url, "existingSecret": ""},
+        "web": {"configSecret": "celery-web", "authenticated": True},
+    }
+    pod = Pod(render(values), {("Secret", "celery-web"): secret})
+    with pod, pod.start("exporter") as process:
+        wait_ready(process, lambda: listening(pod.port), 60)
+        result = helm_test(pod, "60")
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert result.stdout == "it asks for a client certificate\n"
+        assert process.stop() == 0
 
 
 ALL_OF_IT: Document = {
@@ -167,11 +212,11 @@ def test_all_of_it(tls_broker: Redis, tmp_path: Path) -> None:
             code, report = pod.run("exporter", ["doctor", "--config", config])
             assert code in (0, 10, 11), report
             assert "rediss://127.0.0.1" in report
-            wait_until(lambda: asked(pod, token) == 404, 10)
+            wait_until(lambda: asked(pod, token) == 404, 30)
             assert asked(pod, token[:-1]) == 401
             # A token that is taken out of the Secret ends without a restart.
             pod.write("actions-tokens", {"tokens.yaml": "tokens: []\n"}, 0o440)
-            wait_until(lambda: asked(pod, token) == 401, 15)
+            wait_until(lambda: asked(pod, token) == 401, 60)
             assert follower.stop() == 0
             assert process.stop() == 0
         for path in (pod.root / "volumes/config").iterdir():
@@ -212,8 +257,10 @@ def test_why_the_token_file_is_copied(tls_broker: Redis, tmp_path: Path) -> None
 def test_it_runs_as_the_pods_user(broker: Redis) -> None:
     documents = render({"broker": {"url": broker.url, "existingSecret": ""}})
     with Pod(documents, {}) as pod:
+        if os.geteuid() != 0:
+            pytest.skip("only root can start a process as the pod's user; the image's test does so")
         if not pod.as_user():
-            pytest.skip("only root can be somebody else, and where others can read the program")
+            pytest.skip(f"user 65532 cannot read {sys.executable} or what it imports")
         with pod.start("exporter") as process:
             probed(pod, "livenessProbe", process)
             status = Path(f"/proc/{process.pid}/status").read_text()

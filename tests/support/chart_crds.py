@@ -1,8 +1,8 @@
 """Holds documents to Kubernetes' schemas, and to those of the operators' objects that are used.
 
-The latter stand here, written from the fields of the CustomResourceDefinitions of
-prometheus-operator 0.79 and KEDA 2.16. Stricter than those: a field that is not named here is
-refused, so that a misspelt one is seen.
+The latter stand here, compared with the CustomResourceDefinitions of prometheus-operator 0.84 and
+KEDA 2.17. Stricter than those: a field that is not named here is refused, so that a misspelt one is
+seen.
 """
 
 import functools
@@ -17,7 +17,9 @@ KUBERNETES = ("1.27.0", "1.31.0", kubernetes_validate.latest_version())
 Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
-_DURATION: Schema = {"type": "string", "pattern": r"^([0-9]+(ms|[ywdhms]))+$"}
+#: The largest unit first, each once; "" is let through by the operator, and means nothing here.
+_UNITS = "".join(f"([0-9]+{unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms"))
+_DURATION: Schema = {"type": "string", "pattern": f"^(0|{_UNITS})$", "minLength": 1}
 _TEXTS: Schema = {"type": "object", "additionalProperties": _TEXT}
 
 
@@ -40,19 +42,22 @@ _METADATA = _object(
     {"name": _TEXT, "namespace": _TEXT, "labels": _TEXTS, "annotations": _TEXTS}, "name"
 )
 _SELECTOR = _object({"matchLabels": _TEXTS, "matchExpressions": _list({"type": "object"})})
+_ACTIONS = (
+    "Replace", "Keep", "Drop", "HashMod", "LabelMap", "LabelDrop", "LabelKeep", "Lowercase",
+    "Uppercase", "KeepEqual", "DropEqual",
+)  # fmt: skip
 _RELABELING = _object(
     {
-        "sourceLabels": _list(_TEXT),
+        "sourceLabels": _list({"type": "string", "pattern": "^[a-zA-Z_][a-zA-Z0-9_]*$"}),
         "separator": _TEXT,
         "targetLabel": _TEXT,
         "regex": _TEXT,
         "modulus": {"type": "integer"},
         "replacement": _TEXT,
-        "action": {
-            "enum": ["replace", "keep", "drop", "hashmod", "labelmap", "labeldrop", "labelkeep"]
-        },
+        "action": {"enum": [*_ACTIONS, *(action.lower() for action in _ACTIONS)]},
     }
 )
+_TLS_VERSION = {"enum": ["TLS10", "TLS11", "TLS12", "TLS13"]}
 _ENDPOINT = _object(
     {
         "port": _TEXT,
@@ -68,6 +73,8 @@ _ENDPOINT = _object(
                 "keySecret": _KEY,
                 "serverName": _TEXT,
                 "insecureSkipVerify": {"type": "boolean"},
+                "minVersion": _TLS_VERSION,
+                "maxVersion": _TLS_VERSION,
             }
         ),
         "basicAuth": _object({"username": _KEY, "password": _KEY}),
@@ -103,7 +110,7 @@ _RULE = _object(
         "alert": _TEXT,
         "expr": {"type": "string", "minLength": 1},
         "for": _DURATION,
-        "keep_firing_for": {**_DURATION, "minLength": 1},
+        "keep_firing_for": _DURATION,
         "labels": _TEXTS,
         "annotations": _TEXTS,
     },
@@ -126,6 +133,8 @@ _SCALED_OBJECT = _object(
         "scaleTargetRef": _object({"apiVersion": _TEXT, "kind": _TEXT, "name": _TEXT}, "name"),
         "pollingInterval": {"type": "integer"},
         "cooldownPeriod": {"type": "integer"},
+        "initialCooldownPeriod": {"type": "integer"},
+        "idleReplicaCount": {"type": "integer"},
         "minReplicaCount": {"type": "integer"},
         "maxReplicaCount": {"type": "integer"},
         "fallback": _object(
@@ -140,6 +149,8 @@ _SCALED_OBJECT = _object(
                     "type": _TEXT,
                     "name": _TEXT,
                     "metricType": {"enum": ["AverageValue", "Value", "Utilization"]},
+                    "useCachedMetrics": {"type": "boolean"},
+                    "authenticationRef": _object({"name": _TEXT, "kind": _TEXT}, "name"),
                     "metadata": _TEXTS,
                 },
                 "type",
@@ -170,6 +181,9 @@ def check(document: dict[str, Any]) -> None:
     schema = CRDS.get((document["apiVersion"], document["kind"]))
     if schema is not None:
         jsonschema.validate(document, schema)
+        # A list of the kind "map": the API server refuses a name that is there twice.
+        names = [group["name"] for group in document["spec"].get("groups", [])]
+        assert len(names) == len(set(names)), f"groups of one name: {names}"
         return
     for version in KUBERNETES:
         kubernetes_validate.validate(document, version, strict=True)

@@ -141,7 +141,7 @@ class Pod:
     def run(self, name: str, instead: Sequence[str] = ()) -> tuple[int, str]:
         """Run a container to its end; its exit code and what it wrote."""
         process = self.start(name, instead)
-        code = process.wait(30)
+        code = process.wait(90)
         return code, process.output()
 
     def as_user(self) -> list[str]:
@@ -156,7 +156,7 @@ class Pod:
         ]  # fmt: skip
         can = [*prefix, sys.executable, "-c", "import z4j_exporter.app"]
         if subprocess.run(can, check=False, capture_output=True, cwd="/").returncode:
-            # A checkout in root's own home cannot be read by the pod's user.
+            # A checkout or a Python in root's own home cannot be read by the pod's user.
             return []
         return prefix
 

@@ -93,6 +93,26 @@ REFUSED: dict[str, tuple[Document, str]] = {
         merged(LEAST, {"serviceMonitor": {"enabled": True}, "service": {"enabled": False}}),
         "serviceMonitor.enabled without service.enabled",
     ),
+    "scraped by an address that no certificate names": (
+        merged(LEAST, {"web": {"tlsSecret": "a"}, "serviceMonitor": {"enabled": True}}),
+        "serviceMonitor.enabled and the pages have TLS: Prometheus asks the pod by its address, "
+        "which no certificate names; set serviceMonitor.tlsConfig",
+    ),
+    "a pod that is scraped so": (
+        merged(LEAST, {"web": {"scheme": "HTTPS"}, "podMonitor": {"enabled": True}}),
+        "set podMonitor.tlsConfig",
+    ),
+    "scraped without a password": (
+        merged(
+            LEAST,
+            {
+                "web": {"configSecret": "a", "authenticated": True},
+                "serviceMonitor": {"enabled": True, "tlsConfig": {"serverName": "x"}},
+            },
+        ),
+        "serviceMonitor.enabled with web.authenticated: Prometheus would be turned away; set "
+        "serviceMonitor.basicAuth",
+    ),
     "nobody reaches the actions": (
         merged(LEAST, MATRIX["actions with TLS"], {"networkPolicy": {"enabled": True}}),
         "networkPolicy.actionsFrom is empty: nobody could reach actions.service",

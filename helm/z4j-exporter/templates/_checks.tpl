@@ -72,6 +72,16 @@
 {{- if and $v.serviceMonitor.enabled (not $v.service.enabled) }}
 {{- $wrong = append $wrong "serviceMonitor.enabled without service.enabled: there is nothing to scrape; use podMonitor.enabled" -}}
 {{- end }}
+{{- $https := eq (include "z4j-exporter.scheme" .) "HTTPS" }}
+{{- range $name := list "serviceMonitor" "podMonitor" }}
+{{- $monitor := get $v $name }}
+{{- if and $monitor.enabled $https (not $monitor.tlsConfig) }}
+{{- $wrong = append $wrong (printf "%s.enabled and the pages have TLS: Prometheus asks the pod by its address, which no certificate names; set %s.tlsConfig, with ca and serverName (or insecureSkipVerify)" $name $name) -}}
+{{- end }}
+{{- if and $monitor.enabled $v.web.authenticated (not (or $monitor.basicAuth (get $monitor.tlsConfig "cert"))) }}
+{{- $wrong = append $wrong (printf "%s.enabled with web.authenticated: Prometheus would be turned away; set %s.basicAuth, or a client certificate in %s.tlsConfig" $name $name $name) -}}
+{{- end }}
+{{- end }}
 {{- if and $v.networkPolicy.enabled $v.networkPolicy.egress.enabled (not $v.networkPolicy.egress.rules) }}
 {{- $wrong = append $wrong "networkPolicy.egress.rules is empty: the exporter could not reach its broker; name broker and OTLP endpoint" -}}
 {{- end }}
