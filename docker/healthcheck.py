@@ -1,31 +1,38 @@
 """Asks the exporter in this container whether it works; exit code 0 when it does, 1 when not.
 
 What is asked is /-/healthy, which does not depend on the broker. The address is that of
-Z4J_EXPORTER_LISTEN_ADDRESS, or the default; where TLS or another address is set by an option or a
-file, set HEALTHCHECK_URL (``https://127.0.0.1:9808/-/healthy``). Nothing of the package is
-imported: this runs every half a minute, and is to cost little.
+Z4J_EXPORTER_LISTEN_ADDRESS, or the default, with TLS where the file that
+Z4J_EXPORTER_WEB_CONFIG_FILE names has it; where an option or a configuration file says otherwise,
+set HEALTHCHECK_URL (``https://127.0.0.1:9808/-/healthy``). Nothing of the package is imported:
+this runs every half a minute, and is to cost little.
 """
 
 import http.client
 import os
+import re
 import ssl
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 #: Seconds that an answer may take; less than the image's HEALTHCHECK --timeout.
 TIMEOUT_SECONDS = 4.0
 
+_TLS = re.compile(r"^tls_server_config\s*:", re.MULTILINE)
+
 
 def url() -> str:
-    """Return the address to ask."""
+    """Return the address to ask. Raises OSError where the web configuration cannot be read."""
     if given := os.environ.get("HEALTHCHECK_URL"):
         return given
     address = os.environ.get("Z4J_EXPORTER_LISTEN_ADDRESS") or ":9808"
     host, _, port = address.rpartition(":")
     if host in ("", "0.0.0.0", "[::]"):  # noqa: S104 - every address: this one is among them
         host = "127.0.0.1"
-    return f"http://{host}:{port}/-/healthy"
+    web = os.environ.get("Z4J_EXPORTER_WEB_CONFIG_FILE")
+    tls = web and _TLS.search(Path(web).read_text(errors="replace"))
+    return f"{'https' if tls else 'http'}://{host}:{port}/-/healthy"
 
 
 def trouble() -> str:

@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,8 +34,6 @@ pytestmark = [
 
 #: A user that the image has never heard of, in group 0: as OpenShift starts containers.
 STRANGER = "123456:0"
-#: Seconds that the exporter may take to end; Docker kills after ten.
-STOP_SECONDS = 8.0
 #: What the image adds to its base; docs/docker.md names the size.
 MOST_BYTES = 140_000_000
 
@@ -152,11 +149,11 @@ class Running:
         )
         return done.returncode
 
-    def terminate(self) -> tuple[int, float]:
-        """Send SIGTERM to its process 1; return the exit code and the seconds until its end."""
-        begin = time.monotonic()
+    def terminate(self) -> int:
+        """Send SIGTERM to its process 1, wait for its end, and return the exit code."""
         run(*podman("kill", "--signal", "TERM", self.name))
-        return self.process.wait(30), time.monotonic() - begin
+        # How long the exporter takes is measured in test_resilience.py: podman is slow itself.
+        return self.process.wait(60)
 
 
 @contextlib.contextmanager
@@ -212,9 +209,7 @@ def test_it_counts_tasks_and_ends_when_it_is_told_to(image: Image, user: str, re
         assert exporter.execute(*command) == 0
         nowhere = f"http://127.0.0.1:{free_port()}/-/healthy"
         assert exporter.execute(*command, HEALTHCHECK_URL=nowhere) == 1
-        code, seconds = exporter.terminate()
-        assert code == 0, exporter.process.output()
-        assert seconds < STOP_SECONDS
+        assert exporter.terminate() == 0, exporter.process.output()
 
 
 @pytest.fixture
@@ -242,8 +237,7 @@ def test_a_volume_takes_what_it_writes(image: Image, user: str, redis: Redis) ->
         made = run(*container("--read-only", *options, image.name, *token))
         assert made.startswith("z4j_")
         with running(image, *options, arguments=arguments) as exporter:
-            code, _ = exporter.terminate()
-        assert code == 0
+            assert exporter.terminate() == 0, exporter.process.output()
         verify = ("audit", "verify", f"{state}/audit.jsonl")
         run(*container("--read-only", *options, image.name, *verify))
     finally:
@@ -265,7 +259,15 @@ def test_the_demo_shows_every_transition(image: Image) -> None:
     run(*container(*options, image.name, "demo", "--once", "--listen-address", address))
 
 
+def test_without_arguments_it_says_what_to_do(image: Image) -> None:
+    done = subprocess.run(
+        container(image.name), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert "Give --broker-url URL" in done.stderr
+
+
 def test_a_wrong_setting_has_its_exit_code(image: Image) -> None:
     command = container(image.name, "run", "--broker-url", "nonsense://broker")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 4, done.stderr

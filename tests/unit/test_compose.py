@@ -115,8 +115,7 @@ def test_what_is_waited_for_can_happen() -> None:
         for other, how in service.get("depends_on", {}).items():
             health = found[other].get("healthcheck", {})
             if how["condition"] == "service_healthy":
-                # The exporter has the image's own.
-                assert "test" in health or (other == "exporter" and not health), name
+                assert "test" in health, name
             elif how["condition"] == "service_completed_successfully":
                 assert "restart" not in found[other]
 

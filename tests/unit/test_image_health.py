@@ -81,6 +81,29 @@ def test_it_takes_the_exporters_own_certificate() -> None:
         assert check(HEALTHCHECK_URL=f"https://localhost:{port}/-/healthy") == 0
 
 
+def test_it_sees_that_the_web_configuration_has_tls(tmp_path: Path) -> None:
+    web = tmp_path / "web.yaml"
+    web.write_text("# tls\ntls_server_config:\n  cert_file: tls.crt\n")
+    with answering(200, tls=True) as port:
+        given = {"Z4J_EXPORTER_LISTEN_ADDRESS": f":{port}"}
+        assert check(**given) == 1
+        assert check(**given, Z4J_EXPORTER_WEB_CONFIG_FILE=str(web)) == 0
+
+
+def test_a_web_configuration_with_users_only(tmp_path: Path) -> None:
+    web = tmp_path / "web.yaml"
+    web.write_text("#tls_server_config:\nbasic_auth_users: {ada: $2y$05$x}\n")
+    address = {"Z4J_EXPORTER_WEB_CONFIG_FILE": str(web)}
+    with answering(401) as port:
+        assert check(Z4J_EXPORTER_LISTEN_ADDRESS=f":{port}", **address) == 0
+
+
+def test_a_web_configuration_that_is_gone(tmp_path: Path) -> None:
+    with answering(200) as port:
+        gone = {"Z4J_EXPORTER_WEB_CONFIG_FILE": str(tmp_path / "gone")}
+        assert check(Z4J_EXPORTER_LISTEN_ADDRESS=f":{port}", **gone) == 1
+
+
 def test_no_proxy_is_asked() -> None:
     with answering(200) as port:
         proxy = f"http://127.0.0.1:{free_port()}"
