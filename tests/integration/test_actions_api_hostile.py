@@ -340,3 +340,34 @@ def test_actions_that_hang_delay_neither_looks_nor_alerts(api: Served, stub: Stu
         for thread in threads:
             thread.join(20)
     assert sorted(statuses) == [200] * 40 + [503] * 10
+
+
+# -- what is counted -----------------------------------------------------------------------------
+
+
+def test_requests_are_counted_by_route_and_not_by_what_stands_in_it(api: Served) -> None:
+    for task in ("t1", "nobody", "%01%ff", "x" * 5000, "retry", "{task_id}"):
+        api.get(f"/v1/tasks/{task}")
+    api.get("/v1/tasks/t1", None)
+    api.post("/v1/tasks/t1/retry", "viewer", json={})
+    api.get("/v1/openapi.json")
+    for path in ("/", "/v1", "/v1/tasks", "/v1/tasks/t1/retry/x", "/v2/tasks/t1"):
+        api.get(path)
+    counted: dict[str, int] = {}
+    for (path, _), number in api.listener.stats.requests_snapshot().items():
+        counted[path] = counted.get(path, 0) + number
+    assert counted == {
+        "/v1/tasks/{task_id}": 7,
+        "/v1/tasks/{task_id}/retry": 1,
+        "/v1/openapi.json": 1,
+        "other": 5,
+    }
+
+
+def test_every_route_of_the_document_has_a_label(api: Served) -> None:
+    stats = api.listener.stats
+    paths = api.get("/v1/openapi.json").json()["paths"]
+    assert len(paths) > 10
+    for path in paths:
+        stats.count_request(path.replace("{", "").replace("}", ""), 299)
+    assert {path for path, code in stats.requests_snapshot() if code == 299} == set(paths)

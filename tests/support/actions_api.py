@@ -36,6 +36,7 @@ from z4j_exporter.actions.tokens_set import TokenSet
 from z4j_exporter.actions.tokens_stats import AccessStats
 from z4j_exporter.web.connections import Limits
 from z4j_exporter.web.listener import Listener, WebPolicy
+from z4j_exporter.web.stats import WebStats
 
 AUDIT_KEY = b"k" * 32
 ROLES = ("viewer", "operator", "admin", "alert")
@@ -263,8 +264,11 @@ def served(
     web_config: WebPolicy | None = None,
 ) -> Iterator[Served]:
     """The API of an office on a free port."""
-    api = Api(made.engine, made.admission, alerts=alerts)
-    listener = actions_listener(api, "127.0.0.1:0", limits=limits, web_config=web_config)
+    stats = WebStats()
+    api = Api(made.engine, made.admission, alerts=alerts, stats=stats)
+    listener = actions_listener(
+        api, "127.0.0.1:0", limits=limits, web_config=web_config, stats=stats
+    )
     listener.start()
     try:
         yield Served(listener, made)

@@ -1,12 +1,14 @@
 """The API of the actions as an ASGI application: the endpoints behind their door."""
 
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -57,10 +59,12 @@ class Api:
         }
         calls = {name: partial(_run, pool) for name, pool in self._pools.items()}
         #: The application without its door, for its routes and its document.
-        self.inner = _inner(engine, alerts, calls)
+        routers = _routers(engine, alerts, calls)
+        self.inner = _inner(engine, routers)
         self._door = Door(cast("App", self.inner), admission, engine.stranger)
         if stats is not None:
-            stats.known_paths |= {OPENAPI_PATH, ALERTS_PATH, "/v1/bulk-retry"}
+            stats.known_paths |= {OPENAPI_PATH}
+            stats.templates = tuple(_templates(routers))
 
     def close(self) -> None:
         """Let the threads end."""
@@ -73,6 +77,14 @@ class Api:
         await self._door(scope, receive, send)
 
 
+def _templates(routers: Sequence[APIRouter]) -> Iterator[tuple[re.Pattern[str], str]]:
+    """Yield each route's pattern and path, in the order in which they are tried."""
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute):
+                yield route.path_regex, route.path_format
+
+
 async def _run(workers: Workers, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
     try:
         return await workers.run(lambda: function(*args, **more))
@@ -82,14 +94,23 @@ async def _run(workers: Workers, function: Callable[..., Any], *args: Any, **mor
         ) from None
 
 
-def _inner(engine: Engine, alerts: TakesAlerts, calls: Mapping[str, Call]) -> FastAPI:
+def _routers(
+    engine: Engine, alerts: TakesAlerts, calls: Mapping[str, Call]
+) -> tuple[APIRouter, ...]:
+    return (
+        read_routes(engine, calls["looks"], calls["acts"]),
+        task_routes(engine, calls["acts"]),
+        job_routes(engine, calls["acts"]),
+        alert_routes(engine, alerts, calls["alerts"]),
+    )
+
+
+def _inner(engine: Engine, routers: Sequence[APIRouter]) -> FastAPI:
     app = FastAPI(
         openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, debug=False
     )
-    app.include_router(read_routes(engine, calls["looks"], calls["acts"]))
-    app.include_router(task_routes(engine, calls["acts"]))
-    app.include_router(job_routes(engine, calls["acts"]))
-    app.include_router(alert_routes(engine, alerts, calls["alerts"]))
+    for router in routers:
+        app.include_router(router)
 
     @app.get(OPENAPI_PATH, operation_id="openapi", summary="This document", tags=["look"])
     async def document(http: Request) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the web side counts, as plain attributes for the metrics to read."""
 
+import re
 import threading
 from dataclasses import dataclass, field
 from typing import Literal
@@ -28,8 +29,8 @@ class WebStats:
     atomic in Python, so every change goes through `add` or `count_request` and their lock.
     """
 
-    #: Answers begun, by (path, status code). A path that is not in `known_paths` is counted as
-    #: "other", so that a scanner cannot make series.
+    #: Answers begun, by (path, status code). A path that neither is in `known_paths` nor has one of
+    #: `templates` is counted as "other", so that a scanner cannot make series.
     requests: dict[tuple[str, int], int] = field(default_factory=dict)
     #: Requests that came with a wrong user or password. A request with none is not counted: every
     #: browser's and curl's first one is.
@@ -52,12 +53,14 @@ class WebStats:
     reloads_ok: int = 0
     #: Changes that were refused; the configuration before them stayed in force.
     reloads_failed: int = 0
-    #: Whether the newest change took effect. Not a counter.
-    last_reload_ok: bool = True
+    #: Whether the web configuration as it is now is in force; None without one. Not a counter.
+    last_reload_ok: bool | None = None
     #: Connections open at this moment. Not a counter.
     open_connections: int = 0
     #: The paths that the application serves; it adds its own before the first request.
     known_paths: frozenset[str] = frozenset()
+    #: Patterns of whole paths, and what a path that has one is counted as: /v1/tasks/{task_id}.
+    templates: tuple[tuple[re.Pattern[str], str], ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, counter: CounterName, amount: int = 1) -> None:
@@ -70,10 +73,13 @@ class WebStats:
         if path not in self.known_paths:
             # What stands beneath a page (/traces/ID) counts as that page.
             parent = path[: path.find("/", 1)] if path.count("/") == 2 else ""
-            path = parent if parent in self.known_paths else "other"
+            path = parent if parent in self.known_paths else self._template(path)
         key = (path, status)
         with self._lock:
             self.requests[key] = self.requests.get(key, 0) + 1
+
+    def _template(self, path: str) -> str:
+        return next((name for found, name in self.templates if found.fullmatch(path)), "other")
 
     def requests_snapshot(self) -> dict[tuple[str, int], int]:
         """Return a copy of `requests` that no other thread changes."""

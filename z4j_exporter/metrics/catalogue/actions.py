@@ -108,7 +108,7 @@ AUDIT_FAILURES = Family(
 ACTION_HTTP_REQUESTS = Family(
     "celery_exporter_action_http_requests_total",
     "counter",
-    "Answers of the actions' listener.",
+    "Answers of the actions' listener, by route (/v1/tasks/{task_id}); what is none is other.",
     ("path", "code"),
     counts="request",
 )
