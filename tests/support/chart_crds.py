@@ -1,8 +1,8 @@
 """Holds documents to Kubernetes' schemas, and to those of the operators' objects that are used.
 
-The latter stand here, compared with the CustomResourceDefinitions of prometheus-operator 0.84 and
-KEDA 2.17. Stricter than those: a field that is not named here is refused, so that a misspelt one is
-seen.
+The latter stand here, compared with the published CustomResourceDefinitions of prometheus-operator
+(0.82 and later, monitoring.coreos.com/v1) and KEDA (keda.sh/v1alpha1). Stricter than those: a field
+that is not named here is refused, so that a misspelt one is seen.
 """
 
 import functools

@@ -254,8 +254,11 @@ def test_names_that_look_like_numbers() -> None:
 
 
 def test_a_long_release_name() -> None:
-    for document in render(MATRIX["everything"], name="a" * 53):
-        assert len(document["metadata"]["name"]) <= 63
+    longest = {"fullnameOverride": "", "nameOverride": "b" * 80}
+    for values in (MATRIX["everything"], merged(MATRIX["everything"], longest)):
+        for document in render(values, name="a" * 53):
+            assert len(document["metadata"]["name"]) <= 63
+            assert all(len(value) <= 63 for value in document["metadata"]["labels"].values())
 
 
 def test_large_numbers_stay_numbers() -> None:

@@ -1,7 +1,8 @@
 {{/* Names and labels that all objects share. */}}
 
+{{/* A label's value has 63 characters; five are for "-test". */}}
 {{- define "z4j-exporter.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride | trunc 58 | trimSuffix "-" }}
 {{- end }}
 
 {{/* 40 characters leave room for what other templates append, such as "-dashboard-overview". */}}
