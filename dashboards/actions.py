@@ -143,6 +143,7 @@ def _done() -> list[timeseries.Panel]:
             "By what they were, a second.",
             [Query(or_none(rate(name, by=("action",)), "action"), "{{action}}")],
             "ops",
+            width=8,
             stacked=True,
         ),
         lines(
@@ -151,6 +152,7 @@ def _done() -> list[timeseries.Panel]:
             " before it knew; look whether it happened.",
             [Query(or_none(rate(name, by=("outcome",)), "outcome"), "{{outcome}}")],
             "ops",
+            width=8,
             stacked=True,
         ),
         lines(
@@ -165,7 +167,7 @@ def _done() -> list[timeseries.Panel]:
                 )
             ],
             "reqps",
-            width=24,
+            width=8,
         ),
     ]
 
@@ -282,7 +284,7 @@ def _audit() -> list[timeseries.Panel | table.Panel]:
             "Number of the last entry: it only grows. A fall: the log was cut.",
             [Query(total(_ON, by=("instance",), how="max"), "{{instance}}")],
             "short",
-            width=8,
+            width=6,
             lowest=None,
         ),
         lines(
@@ -294,7 +296,7 @@ def _audit() -> list[timeseries.Panel | table.Panel]:
                 Query(or_zero(rate("celery_exporter_audit_recovered_total")), "recovered"),
             ],
             "ops",
-            width=8,
+            width=6,
         ),
         rows_of(
             "mac",
@@ -306,7 +308,7 @@ def _audit() -> list[timeseries.Panel | table.Panel]:
                 Column("Exporters", f"count by (mac) ({heads})", decimals=0),
             ],
             sort="Exporters",
-            width=8,
+            width=6,
             height=9,
         ),
         lines(
@@ -314,6 +316,6 @@ def _audit() -> list[timeseries.Panel | table.Panel]:
             "Entries of the token file that are in force, by kind.",
             [Query(total("celery_exporter_action_tokens", by=("kind",)), "{{kind}}")],
             "short",
-            width=24,
+            width=6,
         ),
     ]

@@ -262,6 +262,7 @@ def _http() -> list[timeseries.Panel]:
                 )
             ],
             "reqps",
+            width=8,
         ),
         lines(
             "Refused connections",
@@ -269,10 +270,12 @@ def _http() -> list[timeseries.Panel]:
             " Prometheus that speaks http to https.",
             [Query(rate(name), title) for name, title in problems.items()],
             "reqps",
+            width=8,
         ),
         lines(
             "Reloads of the web configuration",
-            "Refused: the file is broken, and the one before stays in force.",
+            "Refused: the file is broken. The one before stays in force until it is mended, or the"
+            " exporter restarts, which then fails.",
             [
                 Query(
                     rate("celery_exporter_web_config_reloads_total", by=("outcome",)),
@@ -280,7 +283,7 @@ def _http() -> list[timeseries.Panel]:
                 )
             ],
             "ops",
-            width=24,
+            width=8,
         ),
     ]
 

@@ -86,12 +86,13 @@ def _verdicts() -> list[stat.Panel]:
             PLAIN,
         ),
         number(
-            "Slots for tasks",
-            "Tasks that the workers of these queues can run at one time; a worker of two queues"
-            " counts in both.",
-            total("celery_queue_pool_size", QUEUE),
-            "short",
-            (RED, (1, "blue")),
+            "Wait (p95)",
+            "From sent, or its eta, to started, of the tasks of these queues: what users feel."
+            " Unknown without task_send_sent_event.",
+            quantile(0.95, "celery_task_queue_wait_seconds", QUEUE),
+            "s",
+            WAITING,
+            absent="unknown",
         ),
         number(
             "Unequal workers",

@@ -71,7 +71,7 @@ def columns(*worker: str) -> list[Column]:
         Column("Heartbeat", f"time() - {last}", "s", (_CLEAR, (60, ORANGE))),
         Column("Active", active, decimals=0),
         Column("Slots", pool, decimals=0),
-        Column("Busy", f"{active} / ({pool} > 0)", "percentunit", (_CLEAR, (0.95, ORANGE))),
+        Column("Busy", f"{active} / ({pool} > 0)", "percentunit"),
         Column("Started", rate(_EVENTS, 'state="started"', *worker, by=by), "ops"),
         Column(
             "Failed",

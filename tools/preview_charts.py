@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 #: A query and what it gave.
 Answers = Sequence[tuple[dict[str, Any], list[dict[str, Any]]]]
@@ -20,6 +20,21 @@ _KEYS = 4
 _TIMES = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
+class _Scale(NamedTuple):
+    """The values at the lower and the upper edge of a graph."""
+
+    bottom: float
+    top: float
+
+    def value(self, part: float) -> float:
+        """Return the value at this part of the height."""
+        return self.bottom + part * (self.top - self.bottom)
+
+    def part(self, value: float) -> float:
+        """Return at which part of the height a value is."""
+        return (value - self.bottom) / (self.top - self.bottom)
+
+
 def number(panel: dict[str, Any], answers: Answers, width: int, height: int, _span: Span) -> str:
     """Return the last value, on its colour."""
     found = [float(series["value"][1]) for _, result in answers for series in result]
@@ -27,7 +42,7 @@ def number(panel: dict[str, Any], answers: Answers, width: int, height: int, _sp
     if not found:
         text, colour = defaults.get("noValue", "no data"), "#33363d"
     else:
-        text, colour = _shown(found[-1], defaults, defaults.get("unit", ""))
+        text, colour = _shown(found[-1], defaults)
     size = min(height * 0.5, 1.3 * width / max(5, len(text)))
     style = f"height:{height - 8}px;font-size:{size:.0f}px;background:{colour}"
     return f"<div class=number style='{style}'>{escape(text)}</div>"
@@ -45,17 +60,19 @@ def lines(panel: dict[str, Any], answers: Answers, width: int, height: int, span
         return "<div class=none>no data</div>"
     defaults = panel["fieldConfig"]["defaults"]
     unit = defaults.get("unit", "")
-    highest = max((value for _, points in drawn for _, value in points), default=0) or 1
+    values = [value for _, points in drawn for _, value in points]
+    bottom, top = min(0, *values), max(0, *values)
+    scale = _Scale(bottom, top if top > bottom else bottom + 1)
     tall, key, marks = height - 52, [], []
     for index, (name, points) in enumerate(sorted(drawn, key=lambda each: -each[1][-1][1])):
         colour = _fixed(panel, name) or _PALETTE[index % len(_PALETTE)]
-        marks.append(_polyline(points, span, width - 66, tall - 10, highest, colour))
+        marks.append(_polyline(points, span, width - 66, tall - 10, scale, colour))
         if index < _KEYS:
             last = format_value(points[-1][1], unit)
             key.append(f"<div><i style='background:{colour}'></i>{escape(name)} {last}</div>")
     grid = "".join(
         f"<line x1=52 x2={width - 14} y1={y:.0f} y2={y:.0f} stroke=#2c3235 />"
-        f"<text x=46 y={y + 3:.0f} text-anchor=end>{format_value(highest * part, unit)}</text>"
+        f"<text x=46 y={y + 3:.0f} text-anchor=end>{format_value(scale.value(part), unit)}</text>"
         for part in (0, 0.5, 1)
         for y in [(tall - 14) * (1 - part) + 8]
     )
@@ -73,10 +90,12 @@ def table(panel: dict[str, Any], answers: Answers, _width: int, height: int, _sp
     order = organize.get("indexByName", {})
     rows: dict[str, dict[str, str | float]] = {}
     for target, result in answers:
+        # As Grafana calls it: only values of several queries have their query's letter.
+        value = "Value" if len(answers) == 1 else f"Value #{target['refId']}"
         for series in result:
             row = rows.setdefault(series["metric"].get(label, ""), {})
             row.update(series["metric"])
-            row[f"Value #{target['refId']}"] = float(series["value"][1])
+            row[value] = float(series["value"][1])
     columns = [(field, name) for field, name in names.items() if not left_out.get(field)]
     columns.sort(key=lambda column: order.get(column[0], len(order)))
     sort = next((each["displayName"] for each in panel["options"].get("sortBy") or ()), "")
@@ -122,7 +141,7 @@ def heat(_panel: dict[str, Any], answers: Answers, width: int, height: int, span
     return f"<svg width={width} height={height}>{cells}{marks}</svg>"
 
 
-def format_value(value: float, unit: str) -> str:
+def format_value(value: float, unit: str, decimals: int | None = None) -> str:
     """Return a value as Grafana would write it in this unit, about."""
     if math.isinf(value) or math.isnan(value):
         return "∞" if value > 0 else "-"
@@ -136,11 +155,14 @@ def format_value(value: float, unit: str) -> str:
     if unit in ("bytes", "decbytes"):
         power = min(3, int(math.log(abs(value), 1024))) if value else 0
         return f"{value / 1024**power:.3g} {('B', 'KiB', 'MiB', 'GiB')[power]}"
-    text = f"{value / 1000:.3g} K" if abs(value) >= 10_000 else f"{value:.4g}"
+    if abs(value) >= 10_000:
+        text = f"{value / 1000:.3g} K"
+    else:
+        text = f"{value:.4g}" if decimals is None else f"{value:.{decimals}f}"
     return text + {"ops": "/s", "reqps": "/s", "cps": "/s"}.get(unit, "")
 
 
-def _shown(value: float, settings: dict[str, Any], unit: str) -> tuple[str, str]:
+def _shown(value: float, settings: dict[str, Any]) -> tuple[str, str]:
     """Return a value's text and colour, by its mappings and thresholds."""
     for mapping in settings.get("mappings") or ():
         named = mapping.get("options", {}).get(f"{value:g}")
@@ -150,7 +172,7 @@ def _shown(value: float, settings: dict[str, Any], unit: str) -> tuple[str, str]
     for step in settings.get("thresholds", {}).get("steps", ()):
         if step.get("value") is None or value >= step["value"]:
             colour = _colour(step["color"])
-    return format_value(value, unit), colour
+    return format_value(value, settings.get("unit", ""), settings.get("decimals")), colour
 
 
 def _cell(panel: dict[str, Any], name: str, value: str | float | None) -> str:
@@ -161,7 +183,7 @@ def _cell(panel: dict[str, Any], name: str, value: str | float | None) -> str:
         None,
     )
     settings = {each["id"]: each["value"] for each in override["properties"]} if override else {}
-    text, colour = _shown(value, settings, settings.get("unit", ""))
+    text, colour = _shown(value, settings)
     return f"<td style='background:{colour}'>{escape(text)}</td>"
 
 
@@ -181,12 +203,12 @@ def _polyline(
     span: Span,
     width: int,
     tall: int,
-    highest: float,
+    scale: _Scale,
     colour: str,
 ) -> str:
-    scale = width / (span[1] - span[0])
+    wide = width / (span[1] - span[0])
     path = " ".join(
-        f"{(at - span[0]) * scale:.1f},{(tall - 4) * (1 - value / highest):.1f}"
+        f"{(at - span[0]) * wide:.1f},{(tall - 4) * (1 - scale.part(value)):.1f}"
         for at, value in points
     )
     return f"<polyline points='{path}' fill=none stroke='{colour}' stroke-width=1.5 />"

@@ -10,6 +10,7 @@ from z4j_exporter.pipeline.applier import Applier
 from z4j_exporter.pipeline.buffer import Buffer
 from z4j_exporter.pipeline.reader import Reader
 from z4j_exporter.sources.base import Source
+from z4j_exporter.track.table import UNFINISHED
 from z4j_exporter.web.stats import WebStats
 
 
@@ -40,7 +41,9 @@ def own_readings(
         late=cluster.tasks.late,
         events=cluster.events,
         refused=decoder.refused + cluster.refused,
-        evictions={**cluster.tasks.table.evictions, "worker": cluster.workers.evictions},
+        evictions=dict.fromkeys((*UNFINISHED, "given_up"), 0)
+        | dict(cluster.tasks.table.evictions)
+        | {"worker": cluster.workers.evictions},
         series_dropped=profile.store.dropped,
         sink_errors=applier.errors,
         http_requests=stats.requests_snapshot(),
@@ -48,6 +51,7 @@ def own_readings(
         http_slow_closed=stats.slow_connections_closed + stats.evicted_connections,
         web_reloads_ok=stats.reloads_ok,
         web_reloads_failed=stats.reloads_failed,
+        web_config_current=stats.last_reload_ok,
         http_malformed=stats.malformed_requests,
         tls_handshake_failures=stats.tls_handshake_failures,
         spans=spans,

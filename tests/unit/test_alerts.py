@@ -197,7 +197,7 @@ def test_it_fires_while_a_dead_workers_series_live(rule: Rule) -> None:
 
 def test_a_missing_worker_is_missed_as_long_as_its_series_live() -> None:
     """Half of the median's window after it went, fewer workers are the usual number."""
-    (rule,) = (rule for rule in alerts() if rule.name == "CeleryWorkerDown")
+    (rule,) = (rule for rule in rules() if rule.name == "job:celery_worker_up:median1h")
     (window,) = ranges(rule)
     assert window.total_seconds() / 2 == Settings().purge_offline_worker_metrics
 

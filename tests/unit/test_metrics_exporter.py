@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from tests.support.exposed import Exposed, Samples, parsed, task_event
 from z4j_exporter.metrics.export_durations import ExportDurations
 from z4j_exporter.metrics.exporter import (
@@ -37,6 +39,7 @@ READINGS = OwnReadings(
     http_slow_closed=18,
     web_reloads_ok=19,
     web_reloads_failed=20,
+    web_config_current=True,
     http_malformed=21,
     tls_handshake_failures=22,
     spans=SpanReadings(exported=23, dropped={"late": 24}, sampled_out=25, clamped=26, queued=27),
@@ -75,6 +78,7 @@ def test_every_reading_is_shown() -> None:
         ("http_slow_connections_closed_total",): 18,
         ("web_config_reloads_total", "applied"): 19,
         ("web_config_reloads_total", "refused"): 20,
+        ("web_config_current",): 1,
         ("http_malformed_requests_total",): 21,
         ("tls_handshake_failures_total",): 22,
         ("spans_exported_total",): 23,
@@ -83,6 +87,14 @@ def test_every_reading_is_shown() -> None:
         ("spans_clamped_total",): 26,
         ("spans_queued",): 27,
     }
+
+
+@pytest.mark.parametrize(("current", "shown"), [(True, 1), (False, 0), (None, None)])
+def test_a_web_configuration_that_is_not_there_is_neither_right_nor_wrong(
+    current: bool | None, shown: float | None
+) -> None:
+    found = samples(dataclasses.replace(READINGS, web_config_current=current))
+    assert found.get(("celery_exporter_web_config_current", ())) == shown
 
 
 def test_reasons_are_there_at_0() -> None:

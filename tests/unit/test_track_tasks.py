@@ -246,7 +246,7 @@ def test_a_task_is_given_up_after_a_day_of_silence() -> None:
     stage.wait(700)
     lost = stage.tasks[-1]
     assert (lost.kind, lost.detail, lost.final) == ("lost", "timeout", True)
-    assert stage.cluster.tasks.table.evictions == {"waiting": 1}
+    assert stage.cluster.tasks.table.evictions == {"given_up": 1}
     assert stage.cluster.task("u2") is None
 
 

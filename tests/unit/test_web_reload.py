@@ -34,6 +34,7 @@ def test_a_broken_change_keeps_what_was_and_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = WebConfig(write_config(tmp_path, USERS))
+    assert config.stats.last_reload_ok
     before = config.access()
     write_config(tmp_path, "basic_auth_users:\n  alice: plain\n")
     assert [config.check() for _ in range(3)] == [False] * 3

@@ -59,6 +59,8 @@ class OwnReadings:
     http_slow_closed: int = 0
     web_reloads_ok: int = 0
     web_reloads_failed: int = 0
+    #: None without a web configuration file.
+    web_config_current: bool | None = None
     http_malformed: int = 0
     tls_handshake_failures: int = 0
     #: None where no spans are made.
@@ -121,6 +123,11 @@ class OwnMetrics:
             _each(
                 c.WEB_CONFIG_RELOADS,
                 {"applied": r.web_reloads_ok, "refused": r.web_reloads_failed},
+            ),
+            *(
+                (_one(c.WEB_CONFIG_CURRENT, (), int(r.web_config_current)),)
+                if r.web_config_current is not None
+                else ()
             ),
             _one(c.HTTP_MALFORMED, (), r.http_malformed),
             _one(c.TLS_HANDSHAKE_FAILURES, (), r.tls_handshake_failures),

@@ -35,6 +35,8 @@ _STAND_BACK_SECONDS = 0.002
 _STAND_BACK_FILL = 0.875
 #: Seconds between two log lines about the same failing part.
 _LOG_EVERY_SECONDS = 60.0
+#: What can fail besides the sinks.
+_PARTS = ("tracker", "decoder", "status")
 
 Answer = TypeVar("Answer")
 
@@ -86,8 +88,9 @@ class Applier(threading.Thread):
             self._emit if len(self._sinks) != 1 else self._emit_to(self._sinks[0])
         )
         #: Transitions a sink failed on, by sink; ``tracker`` for events the tracker failed on,
-        #: ``decoder`` for messages, ``status`` for ticks.
-        self.errors: Counter[str] = Counter({sink.name: 0 for sink in self._sinks})
+        #: ``decoder`` for messages, ``status`` for ticks. At 0 from the start, since the increase
+        #: from nothing to the first error is none that Prometheus could see.
+        self.errors = Counter(dict.fromkeys([*_PARTS, *(sink.name for sink in self._sinks)], 0))
 
     # -- other threads -------------------------------------------------------------------------
 

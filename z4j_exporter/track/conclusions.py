@@ -68,7 +68,7 @@ class Conclusions:
             if attempt.ended is None and attempt.started is not None:
                 self._conclude(task, attempt, "lost", "timeout", attempt.started, now)
         if task.outcome is None:
-            self._table.forget(task)
+            self._table.forget(task, "given_up")
 
     def _conclude(
         self, task: Task, attempt: Attempt, kind: TaskKind, detail: str, at: float, now: float

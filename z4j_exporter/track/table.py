@@ -11,6 +11,8 @@ from z4j_exporter.track.transitions import TaskTransition
 
 #: Tasks remembered, unless told otherwise.
 DEFAULT_MAX_TASKS = 100_000
+#: The states of a task that has not ended.
+UNFINISHED = ("waiting", "reserved", "running")
 
 
 class Task(Struct, gc=False):
@@ -78,7 +80,7 @@ class TaskTable:
         # Both in order of insertion: the first is the oldest.
         self.active: dict[str, Task] = {}
         self.finished: dict[str, Task] = {}
-        #: Tasks forgotten to make room or given up, by their state at that time.
+        #: Tasks forgotten to make room, by their state at that time; and those given up.
         self.evictions: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -111,10 +113,10 @@ class TaskTable:
         if self.finished.pop(task.uuid, None) is not None:
             self.active[task.uuid] = task
 
-    def forget(self, task: Task) -> None:
-        """Forget one task; counted by its state."""
+    def forget(self, task: Task, counted_as: str | None = None) -> None:
+        """Forget one task; counted by its state, unless told otherwise."""
         self._on_forget(task)
-        self.evictions[task.state()] += 1
+        self.evictions[counted_as or task.state()] += 1
         self.active.pop(task.uuid, None)
         self.finished.pop(task.uuid, None)
 

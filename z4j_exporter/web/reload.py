@@ -45,6 +45,7 @@ class WebConfig:
         self.stats = stats if stats is not None else WebStats()
         self._path = path
         self._loaded = _load(path)
+        self.stats.last_reload_ok = True
         self._signature = self._loaded.signature
         self._problem = ""
         self._stopping = threading.Event()

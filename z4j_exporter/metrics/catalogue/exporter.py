@@ -74,7 +74,8 @@ TRACKED_TASKS = _own(
 TRACKER_EVICTIONS = _own(
     "tracker_evictions_total",
     "counter",
-    "Tasks forgotten to make room, by their state; and workers.",
+    "Tasks forgotten to make room, by their state, or given_up, not heard of for too long; and"
+    " workers.",
     "state",
     counts="task",
 )
@@ -131,6 +132,12 @@ WEB_CONFIG_RELOADS = _own(
     "outcome",
     counts="reload",
 )
+WEB_CONFIG_CURRENT = _own(
+    "web_config_current",
+    "gauge",
+    "1 while the web configuration as it is now is in force, 0 while it is broken and an older one"
+    " holds.",
+)
 HTTP_MALFORMED = _own(
     "http_malformed_requests_total", "counter", "Requests that were not HTTP.", counts="request"
 )
@@ -176,7 +183,8 @@ EXPORTER_FAMILIES = (
     BUILD_INFO, SOURCE_CONNECTED, SOURCE_RECONNECTS, SOURCE_GAPS, EVENTS, EVENTS_REFUSED,
     EVENTS_DROPPED, EVENT_LAG, BUFFER_BYTES, TRACKED_TASKS, TRACKER_EVICTIONS, DUPLICATE_EVENTS,
     LATE_EVENTS, SERIES_DROPPED, SINK_ERRORS, HTTP_REQUESTS, HTTP_AUTH_FAILURES,
-    HTTP_SLOW_CLOSED, WEB_CONFIG_RELOADS, HTTP_MALFORMED, TLS_HANDSHAKE_FAILURES,
+    HTTP_SLOW_CLOSED, WEB_CONFIG_RELOADS, WEB_CONFIG_CURRENT, HTTP_MALFORMED,
+    TLS_HANDSHAKE_FAILURES,
     SPANS_EXPORTED, SPANS_DROPPED, SPANS_SAMPLED_OUT, SPANS_CLAMPED, SPANS_QUEUED,
     OTLP_EXPORT_DURATION,
 )  # fmt: skip
