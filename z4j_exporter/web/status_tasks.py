@@ -23,7 +23,7 @@ def stuck(status: Status, trace_url: str) -> Html:
         "the longest in its state first",
         columns,
         rows,
-        empty="No task is in progress.",
+        empty="No task has been in its state for long: 5 s running, 30 s waiting or reserved.",
     )
 
 
@@ -37,7 +37,7 @@ def slowest(status: Status, trace_url: str) -> Html:
         "the longest run time first",
         columns,
         rows,
-        empty="No task ended lately.",
+        empty="No task ended in the last quarter of an hour.",
     )
 
 
