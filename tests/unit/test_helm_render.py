@@ -288,6 +288,10 @@ def test_notes_say_what_is_missing() -> None:
     notes = templates(LEAST)["NOTES.txt"]
     assert "serviceMonitor.enabled" in notes
     assert "prometheusRule.enabled" in notes
+    assert "rollout status deployment/celery-z4j-exporter" in notes
+    assert "http://celery-z4j-exporter.prod.svc:9808/metrics" in notes
+    alone = templates(merged(LEAST, {"service": {"enabled": False}}))["NOTES.txt"]
+    assert ".svc" not in alone
     url = templates({"broker": {"url": "redis://:s3cret@redis/0"}})["NOTES.txt"]
     assert "broker.existingSecret" in url
     assert "s3cret" not in url
