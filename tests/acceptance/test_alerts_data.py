@@ -1,7 +1,5 @@
-"""What the rules in alerts/ select is there on a real Prometheus, and a killed worker fires one."""
+"""Alerts about what the demo does not do fire on a real Prometheus: a killed worker, for one."""
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,73 +8,11 @@ import pytest
 
 from tests.support import servers
 from tests.support.celeryapp import client
-from tests.support.demo_prometheus import DemoPrometheus, demo_prometheus
-from tests.support.process import free_port, wait_until
-from tests.support.rabbitmq import Vhost
-from tests.support.rules import DIRECTORY, FILES, alerts, plain, rules, selectors
+from tests.support.process import wait_until
+from tests.support.rules import DIRECTORY, FILES, alerts
 from tests.support.servers import Redis
 
 APP = "tests.support.celeryapp"
-#: Seconds until the demo has done everything once, on a busy machine.
-ENOUGH_SECONDS = 150.0
-#: What the demo never has, and why; each is tested elsewhere in this file.
-NOT_IN_THE_DEMO = {
-    "celery_queue_consumers{}": "only RabbitMQ knows its consumers",
-    "celery_exporter_series_dropped_total{}": "the demo has few names: nothing overflows",
-}
-
-
-def selected() -> set[str]:
-    """Return every selector of every rule, once."""
-    return {plain(selector) for rule in rules() for selector in selectors(rule.tree)}
-
-
-def without_data(prometheus: servers.Prometheus, wanted: set[str]) -> list[str]:
-    """Ask until all have had a sample, or enough time has passed; return those that have not."""
-    missing = set(wanted)
-    deadline = time.monotonic() + ENOUGH_SECONDS
-    while missing and time.monotonic() < deadline:
-        # A gauge that comes and goes with tasks need not be there at this very moment.
-        missing -= {s for s in missing if prometheus.query(f"last_over_time({s}[10m])")}
-        time.sleep(1)
-    return sorted(missing)
-
-
-@pytest.fixture(scope="module")
-def watched() -> Iterator[DemoPrometheus]:
-    # Nobody listens there: requests are made, and fail.
-    with demo_prometheus("--otlp", f"http://127.0.0.1:{free_port()}") as running:
-        yield running
-
-
-@pytest.mark.timeout(300)
-def test_every_selector_has_data(watched: DemoPrometheus) -> None:
-    wanted = selected()
-    assert set(NOT_IN_THE_DEMO) <= wanted
-    assert len(wanted) > 40
-    assert without_data(watched.prometheus, wanted - set(NOT_IN_THE_DEMO)) == []
-
-
-def test_prometheus_evaluates_every_rule(watched: DemoPrometheus) -> None:
-    def states() -> list[tuple[str, str, str]]:
-        groups = httpx.get(f"{watched.url}/api/v1/rules", timeout=10).json()["data"]["groups"]
-        return [
-            (r["name"], r["health"], r.get("lastError", "")) for g in groups for r in g["rules"]
-        ]
-
-    wait_until(lambda: all(health != "unknown" for _, health, _ in states()), 60, "all evaluated")
-    assert sorted(states()) == sorted((rule.name, "ok", "") for rule in rules())
-
-
-def test_the_consumers_of_rabbitmq(vhost: Vhost) -> None:
-    management = vhost.management_url.removesuffix("/api")
-    options = ("--queue-poll-interval", "1", "--rabbitmq-management-url", management)
-    with (
-        servers.exporter("--broker-url", vhost.url, *options) as exporter,
-        servers.worker(APP, vhost.url, "-Q", "web"),
-        servers.prometheus(f"127.0.0.1:{exporter.port}") as prometheus,
-    ):
-        wait_until(lambda: prometheus.value('celery_queue_consumers{queue="web"}') == 1, 60)
 
 
 def test_a_family_that_overflows_raises_its_alert(valkey: Redis) -> None:
@@ -96,6 +32,24 @@ def test_a_family_that_overflows_raises_its_alert(valkey: Redis) -> None:
             return {alert["labels"]["family"] for alert in found}
 
         wait_until(lambda: "celery_task_received_total" in families(), 60, lambda: str(families()))
+
+
+def test_a_broken_web_configuration_raises_its_alert(valkey: Redis, tmp_path: Path) -> None:
+    config = tmp_path / "web.yml"
+    config.write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+    current = "celery_exporter_web_config_current"
+    with (
+        servers.exporter("--broker-url", valkey.url, "--web-config-file", str(config)) as exporter,
+        servers.prometheus(
+            f"127.0.0.1:{exporter.port}", interval="1s", rule_files=hurried(tmp_path)
+        ) as prometheus,
+    ):
+        wait_until(lambda: prometheus.value(current) == 1, 20)
+        config.write_text("nonsense: true\n")
+        (alert,) = wait_until(lambda: firing(prometheus, "CeleryExporterWebConfigRefused"), 40)
+        assert "refuses its web configuration" in alert["annotations"]["summary"]
+        config.write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+        wait_until(lambda: not firing(prometheus, "CeleryExporterWebConfigRefused"), 40)
 
 
 def firing(prometheus: servers.Prometheus, name: str) -> list[dict[str, Any]]:

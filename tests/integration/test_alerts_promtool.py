@@ -81,15 +81,27 @@ FAULTS = {
 }  # fmt: skip
 
 
+def only(alert: str, file: str) -> str:
+    """Return a file of tests with those of one alert only: they take a second, all of them ten."""
+    document = yaml.safe_load((DIRECTORY / "tests" / f"{file}.yaml").read_text(encoding="utf-8"))
+    document["tests"] = [
+        test | {"alert_rule_test": mine}
+        for test in document["tests"]
+        if (mine := [case for case in test["alert_rule_test"] if case["alertname"] == alert])
+    ]
+    return yaml.safe_dump(document)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_wrong_rule_is_noticed(fault: str, tmp_path: Path) -> None:
     right, wrong, file = FAULTS[fault]
     for path in FILES:
         shutil.copy(path, tmp_path)
-    (tmp_path / "tests").mkdir()
-    shutil.copy(DIRECTORY / "tests" / f"{file}.yaml", tmp_path / "tests")
     text = (tmp_path / "alerts.yaml").read_text(encoding="utf-8")
     assert text.count(right) == 1
+    (alert,) = re.findall(r"- alert: (\w+)", text[: text.index(right)])[-1:]
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / f"{file}.yaml").write_text(only(alert, file), encoding="utf-8")
     (tmp_path / "alerts.yaml").write_text(text.replace(right, wrong), encoding="utf-8")
     assert promtool("check", "rules", tmp_path / "alerts.yaml").returncode == 0
     played = promtool("test", "rules", f"tests/{file}.yaml", cwd=tmp_path)
