@@ -72,7 +72,7 @@ def hurried(directory: Path) -> list[Path]:
 def test_a_killed_worker_is_told_of_before_and_after_its_series_go(
     valkey: Redis, tmp_path: Path
 ) -> None:
-    options = ("--worker-timeout", "4", "--purge-offline-worker-metrics", "15")
+    options = ("--worker-timeout", "4", "--purge-offline-worker-metrics", "12")
     usual = "count_over_time((job:celery_worker_up:sum == 2)[5m:250ms])"
     with (
         servers.exporter("--broker-url", valkey.url, *options) as exporter,
@@ -83,7 +83,7 @@ def test_a_killed_worker_is_told_of_before_and_after_its_series_go(
         ) as prometheus,
     ):
         # Two are usual for longer than the dead one's series live, and its alert is waited for.
-        wait_until(lambda: (prometheus.value(usual) or 0) > 4 * 40, 90, "two workers are usual")
+        wait_until(lambda: (prometheus.value(usual) or 0) > 4 * 32, 90, "two workers are usual")
         assert not firing(prometheus, "CeleryWorkerDown")
         doomed.kill()
         (alert,) = wait_until(lambda: firing(prometheus, "CeleryWorkerDown"), 40)
