@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.process import wait_until
 from z4j_exporter.actions.audit import AuditLog, AuditUnavailable, Entry
 from z4j_exporter.actions.audit_verify import verify
 from z4j_exporter.actions.model import Action, ActionError, Actor, State, Target, Verb
@@ -158,6 +159,7 @@ def test_killed_at_any_moment_again_and_again_nothing_is_sent_twice(tmp_path: Pa
     heads = 0
     for _ in range(15):
         process = child("endless_jobs", tmp_path)
+        wait_until((tmp_path / "audit.jsonl").exists, 60)
         time.sleep(0.25 + moments.random() / 4)  # not a wait for anything: the moment to die
         process.kill()
         assert process.wait(60) == -signal.SIGKILL, f"seed {seed}"

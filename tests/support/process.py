@@ -149,6 +149,7 @@ class Process:
     def pause(self) -> None:
         """Stop it as a hung machine would: its sockets stay open, nothing is answered."""
         os.killpg(self.popen.pid, signal.SIGSTOP)
+        wait_until(lambda: stands_still(self.popen.pid), message=f"{self.name} goes on")
 
     def resume(self) -> None:
         """Let a paused process go on."""
@@ -196,6 +197,13 @@ class Process:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def stands_still(pid: int) -> bool:
+    """Whether every thread of a process has taken note that it was stopped; some take a while."""
+    threads = [each.read_text() for each in Path(f"/proc/{pid}/task").glob("*/stat")]
+    # The state follows the program's name, which may hold anything.
+    return all(thread.rpartition(")")[2].split()[0] in "TtZX" for thread in threads)
 
 
 def start(

@@ -16,6 +16,7 @@ from tests.support.process import (
     listening,
     require,
     scratch,
+    stands_still,
     start,
     wait_ready,
     wait_until,
@@ -131,6 +132,7 @@ class Rabbit:
     def pause(self) -> None:
         """Stop it as a hung machine would: sockets stay open, nothing is answered."""
         os.kill(self._beam_pid, signal.SIGSTOP)
+        wait_until(lambda: stands_still(self._beam_pid), message="RabbitMQ goes on")
 
     def resume(self) -> None:
         """Let a paused broker go on."""

@@ -186,7 +186,8 @@ def worker_killed_redelivered(stage: Stage) -> None:
 )  # fmt: skip
 def revoked_by_two(stage: Stage) -> None:
     stage.worker()
-    result = stage.task("math.add", 1, 2).apply_async(countdown=5)
+    # Long enough for the other worker to start on a busy machine.
+    result = stage.task("math.add", 1, 2).apply_async(countdown=15)
     stage.until("task-received")
     stage.app.control.cancel_consumer("celery", destination=["w1@host1"])
     time.sleep(1.2)  # past the visibility timeout: the next worker's start gives the message back

@@ -41,12 +41,17 @@ NOT_FOR_THE_HOOK = [
 ]
 
 
+def _uninstall_all() -> None:
+    for each in list(handlers.captures.values()):
+        each.uninstall()
+
+
 @pytest.fixture
 def app() -> Iterator[Celery]:
+    _uninstall_all()  # other tests' too: the demo's application installs the hook
     made = Celery("shop", broker="memory://", set_as_current=False)
     yield made
-    for each in handlers.captures.values():
-        each.uninstall()
+    _uninstall_all()
     made.close()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
-#: The alerts of examples/alerts.yaml that the demo's rules know.
+#: The alerts of alerts/alerts.yaml that the demo's rules know.
 OUTAGE = "CeleryTasksFailedInAnOutage"
 RATIO = "CeleryTaskFailureRatioHigh"
 
