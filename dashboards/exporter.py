@@ -155,7 +155,7 @@ def _loss() -> list[timeseries.Panel]:
         ),
         lines(
             "Series beyond the cap, by family",
-            "Updates that went to __overflow__: more label values than --max-series. Leave tasks"
+            "Updates beyond --max-series: counted as __overflow__, or left out (gauges). Leave tasks"
             " out with --task-label-deny, or join workers with --worker-label-rewrite.",
             [
                 Query(
