@@ -31,7 +31,10 @@ _KINDS = {
             "tasks in progress and workers forgotten to make room",
             frozenset({"waiting", "reserved", "running", "worker"}),
         ),
-        _Kind(exporter.SERIES_DROPPED, "updates beyond --max-series: told as __overflow__, or left out"),
+        _Kind(
+            exporter.SERIES_DROPPED,
+            "updates beyond --max-series: told as __overflow__, or left out",
+        ),
         _Kind(exporter.SINK_ERRORS, "errors inside of the exporter: the log says more"),
         _Kind(exporter.SPANS_DROPPED, "spans that were not made or not delivered"),
         _Kind(
