@@ -155,8 +155,8 @@ def _loss() -> list[timeseries.Panel]:
         ),
         lines(
             "Series beyond the cap, by family",
-            "Updates beyond --max-series: counted as __overflow__, or left out (gauges). Leave tasks"
-            " out with --task-label-deny, or join workers with --worker-label-rewrite.",
+            "Updates beyond --max-series: counted as __overflow__, or left out (gauges). Leave"
+            " tasks out with --task-label-deny, or join workers with --worker-label-rewrite.",
             [
                 Query(
                     or_none(rate("celery_exporter_series_dropped_total", by=("family",)), "family"),
