@@ -20,10 +20,12 @@ import httpx
 import pytest
 import yaml
 
+from tests.support.chart import CHART, render
 from tests.support.otlp_receiver import receiving
 from tests.support.process import Process, free_port, require, scratch, start, wait_until
 from tests.support.servers import PROJECT, Prometheus
 from tests.support.servers import prometheus as start_prometheus
+from z4j_exporter.cli.run import run as run_command
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -208,3 +210,24 @@ def test_the_capture_hook_is_one_line(newcomer: Newcomer) -> None:
     (line,) = re.findall(r"`(from z4j_exporter import capture; capture\.install\(app\))`", README)
     tried = newcomer.type(f'python -c "from shop import app; {line}; print(1)"')
     assert tried.stdout.strip() == "1", tried.stderr
+
+
+def test_the_commands_of_the_install_table_are_true() -> None:
+    """Without a cluster and Docker: the chart renders with what is set, the image's words parse."""
+    told = dict(re.findall(r"^\| ([\w ]+) \| `([^`]+)`", README, re.MULTILINE))
+    assert set(told) >= {"pip", "an image", "Docker Compose", "Kubernetes"}
+    assert told["Docker Compose"] == "docker compose up"
+    assert (PROJECT / "docker-compose.yml").exists()
+
+    install, _, settings = told["Kubernetes"].partition(" --set ")
+    chart = install.split()[-1]
+    key, _, secret = settings.partition("=")
+    assert key == "broker.existingSecret"
+    rendered = render({"broker": {"existingSecret": secret}})
+    assert (PROJECT / chart).resolve() == CHART
+    assert any(each["kind"] == "Deployment" for each in rendered)
+
+    image, _, words = told["an image"].partition(" run --broker-url ")
+    assert image.endswith("ghcr.io/z4j/z4j-exporter")
+    parsed = run_command.make_context("run", ["--broker-url", words])
+    assert parsed.params["broker_url"]
