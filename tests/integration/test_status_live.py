@@ -126,6 +126,9 @@ def test_what_a_worker_does_is_seen(valkey: Redis, start: Start) -> None:
                 and len(s.stuck) == 9
                 and s.queues
                 and s.queues[0].oldest_age_seconds
+                and (s.queues[0].ready, s.queues[0].unacked) == (5, 2)
+                # A worker tells it with its next heartbeat.
+                and s.workers[0].active == 2
             ),
         )
         assert full.in_progress_total == 9
