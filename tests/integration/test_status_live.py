@@ -76,6 +76,7 @@ def test_what_a_worker_does_is_seen(valkey: Redis, start: Start) -> None:
         worker_timeout=4.0,
     )
     connected(exporter)
+    until(exporter, lambda s: s.rates)  # what came before the first look is in no interval
     app = client(valkey.url)
     worker: Worker = servers.worker(
         "tests.support.celeryapp", valkey.url, "--prefetch-multiplier", "1", concurrency=2
@@ -204,7 +205,10 @@ def test_a_broker_that_goes_is_told_and_leaves_a_gap(start: Start) -> None:
 @pytest.mark.parametrize("profile", ["native", "celery-exporter", "flower"])
 def test_a_recording_has_a_status_under_every_profile(start: Start, profile: str) -> None:
     exporter = start(recording=RECORDINGS / "retry_and_fail.jsonl", metrics_profile=profile)
-    status = until(exporter, lambda s: s.totals.get("failed") and s.ready)
+    status = until(
+        exporter,
+        lambda s: s.totals.get("failed") and s.connections[0].detail == "read to its end",
+    )
     assert [(c.what, c.ok, c.detail) for c in status.connections] == [
         ("Events (recording)", True, "read to its end")
     ]
