@@ -8,9 +8,20 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import httpcore
+
+#: What a request may end with; ValueError: an address that socket refuses (a label of 64
+#: characters).
+HTTP_FAILURES: Final = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    OSError,
+    ValueError,
+)
 
 
 class Deadline(httpcore.NetworkBackend):

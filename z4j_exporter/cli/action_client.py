@@ -25,7 +25,7 @@ from z4j_exporter.cli.action_errors import (
 from z4j_exporter.cli.action_hints import hint_for
 from z4j_exporter.cli.action_target import Target
 from z4j_exporter.cli.show import printable
-from z4j_exporter.http_deadline import Deadline
+from z4j_exporter.http_deadline import HTTP_FAILURES, Deadline
 
 #: Seconds for one answer; the API itself waits for workers and brokers for half of it at most.
 DEFAULT_TIMEOUT_SECONDS: Final = 60.0
@@ -115,7 +115,7 @@ class ActionsClient:
                 extensions={"trace": trace},
             ) as answer:
                 content = _read(answer)
-        except _FAILURES as error:
+        except HTTP_FAILURES as error:
             raise self._no_answer(error, in_doubt=sent and acts) from None
         except KeyboardInterrupt:
             if sent and acts:
@@ -267,14 +267,3 @@ def _tls_hint(error: ssl.SSLError) -> str:
     if "CERTIFICATE" in (error.reason or "") or "UNKNOWN_CA" in (error.reason or ""):
         return _CERTIFICATE_HINT
     return ""
-
-
-#: What httpcore raises; ValueError: an address that socket refuses (a label of 64 characters).
-_FAILURES: Final = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    OSError,
-    ValueError,
-)

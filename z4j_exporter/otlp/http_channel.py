@@ -13,7 +13,7 @@ from typing import Final
 import httpcore
 
 from z4j_exporter import __version__
-from z4j_exporter.http_deadline import Deadline
+from z4j_exporter.http_deadline import HTTP_FAILURES, Deadline
 from z4j_exporter.otlp.address import authority
 from z4j_exporter.otlp.answers import (
     MAX_ANSWER_BYTES,
@@ -75,7 +75,7 @@ class HttpChannel:
         try:
             with self._pool.stream("POST", self._url, headers=headers, content=body) as answer:
                 return self._outcome(answer, _body(answer.iter_stream()))
-        except _FAILURES as error:
+        except HTTP_FAILURES as error:
             return _explain(error)
 
     def close(self) -> None:
@@ -120,14 +120,3 @@ def _explain(error: Exception) -> Outcome:
     if isinstance(error, httpcore.ConnectError):
         return Failed(f"cannot connect: {words}")
     return Failed(f"no HTTP answer: {words}")
-
-
-#: What httpcore raises; ValueError: an address that socket refuses (a label of 64 characters).
-_FAILURES: Final = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    OSError,
-    ValueError,
-)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpcore
 
-from z4j_exporter.http_deadline import Deadline
+from z4j_exporter.http_deadline import HTTP_FAILURES, Deadline
 from z4j_exporter.queues.base import QueuePollError
 from z4j_exporter.queues.management_address import ManagementAddress
 from z4j_exporter.sources.socket_input import printable
@@ -61,7 +61,7 @@ class ManagementHttp:
                 "GET", url, headers=self._headers, extensions=extensions
             ) as answer:
                 return answer.status, self._body(answer.iter_stream(), max_bytes)
-        except _FAILURES as error:
+        except HTTP_FAILURES as error:
             raise QueuePollError(self._explain(error)) from None
 
     def close(self) -> None:
@@ -105,14 +105,3 @@ class ManagementHttp:
             f"{where} gave no HTTP answer: {words}: check that rabbitmq_management_url leads to "
             "RabbitMQ's management API"
         )
-
-
-#: What httpcore raises; ValueError: an address that socket refuses (a label of 64 characters).
-_FAILURES: Final = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    OSError,
-    ValueError,
-)
