@@ -21,6 +21,7 @@ from z4j_exporter.cli.action_target import (
     URL_VARIABLE,
     target_of,
 )
+from z4j_exporter.cli.output import output_option
 from z4j_exporter.cli.streams import lenient_output, quiet_pipe
 
 Command = Callable[..., Any]
@@ -51,15 +52,6 @@ def _apply(command: Command, options: Sequence[Callable[[Command], Command]]) ->
         command = option(command)
     return command
 
-
-_output_option = click.option(
-    "--output",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people, or for programs.",
-)
 
 _connection_options = (
     click.option(
@@ -134,7 +126,7 @@ def asks(command: Command) -> Command:
                     print_json(error.problem)
                 raise
 
-    return _apply(run, (*_connection_options, _output_option))
+    return _apply(run, (*_connection_options, output_option))
 
 
 def print_json(document: Any) -> None:

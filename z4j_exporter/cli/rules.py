@@ -22,6 +22,7 @@ from z4j_exporter.actions.engine_request import Request
 from z4j_exporter.actions.engine_tasks import TaskFacts
 from z4j_exporter.actions.model import Action, ActionError, Actor, Target
 from z4j_exporter.actions.records import ActionJournal
+from z4j_exporter.cli.output import output_option
 from z4j_exporter.cli.show import printable
 from z4j_exporter.cli.streams import lenient_output, quiet_pipe
 from z4j_exporter.config import ENVIRONMENT_PREFIX
@@ -32,15 +33,6 @@ EXIT_NOTHING = 14
 _MOST_BYTES = 1024 * 1024
 #: Characters of a label's value that are shown.
 _SHOWN = 100
-
-_output = click.option(
-    "--output",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people, or for programs.",
-)
 
 
 @click.group()
@@ -55,7 +47,7 @@ def rules() -> None:
     type=click.Path(path_type=Path),
     envvar=f"{ENVIRONMENT_PREFIX}ACTIONS_RULES_FILE",
 )
-@_output
+@output_option
 def check(*, path: Path, form: str) -> None:
     """Read a rules file as the exporter does, and list its rules.
 
@@ -86,7 +78,7 @@ def check(*, path: Path, form: str) -> None:
     required=True,
     help=f"The rules file; or set {ENVIRONMENT_PREFIX}ACTIONS_RULES_FILE.",
 )
-@_output
+@output_option
 def test_command(*, alert: Path, path: Path, form: str) -> None:
     """Show what the rules would make of what Alertmanager posts, and why. Nothing is done.
 

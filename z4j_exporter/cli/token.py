@@ -17,6 +17,7 @@ from z4j_exporter.actions.tokens_file import read
 from z4j_exporter.actions.tokens_schema import Entry, TokenEntry, check_name
 from z4j_exporter.actions.tokens_set import standing
 from z4j_exporter.actions.tokens_write import change
+from z4j_exporter.cli.output import output_option
 from z4j_exporter.cli.say import say
 from z4j_exporter.cli.show import printable
 from z4j_exporter.cli.streams import lenient_output, quiet_pipe
@@ -35,14 +36,6 @@ _file = click.option(
     envvar=f"{ENVIRONMENT_PREFIX}ACTIONS_TOKEN_FILE",
     required=True,
     help=f"The token file; or set {ENVIRONMENT_PREFIX}ACTIONS_TOKEN_FILE.",
-)
-_output = click.option(
-    "--output",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people, or for programs.",
 )
 
 
@@ -114,7 +107,7 @@ def token() -> None:
 )
 @click.option("--comment", metavar="TEXT", help="Words to keep beside it.")
 @_file
-@_output
+@output_option
 def new(
     *,
     name: str,
@@ -150,7 +143,7 @@ def new(
 
 @token.command("list")
 @_file
-@_output
+@output_option
 def list_(*, path: Path, form: str) -> None:
     """List tokens and client certificates: names, roles, scopes, whether they are good now."""
     now = time.time()
@@ -163,7 +156,7 @@ def list_(*, path: Path, form: str) -> None:
 @token.command("revoke")
 @click.argument("name")
 @_file
-@_output
+@output_option
 def revoke(*, name: str, path: Path, form: str) -> None:
     """Take a token or a client certificate out of the file; it ends within a second."""
     change(path, lambda text: without_entry(text, name, name=str(path)))
