@@ -9,7 +9,6 @@ from dashboards.groups import group_panels
 from dashboards.in_progress import OLDEST
 from dashboards.outcomes import COLORS, outcomes
 from dashboards.panels import (
-    DRAINING,
     FAILURES,
     NONE_ALLOWED,
     ORANGE,
@@ -33,7 +32,6 @@ from dashboards.promql import (
     rate,
     ready,
     series,
-    time_to_drain,
     top,
     total,
 )
@@ -132,25 +130,8 @@ def _figures() -> list[stat.Panel]:
             WAITING,
             absent="unknown",
         ),
-        number(
-            "Messages waiting",
-            "Messages that are ready on the broker and that no worker has taken yet.",
-            ready(QUEUE, by=()),
-            "short",
-            PLAIN,
-            absent="unknown",
-        ),
-        number(
-            "Slowest to drain",
-            "How long the slowest queue needs until it is empty, at the pace at which its tasks"
-            " are started now, if nothing new came. Infinite: messages wait and nothing is"
-            " started.",
-            f"max({time_to_drain(QUEUE)})",
-            "s",
-            DRAINING,
-            absent="unknown",
-            link=links.panel_link(links.QUEUES, "Queues"),
-        ),
+        queue_panels.messages_waiting(),
+        queue_panels.slowest_to_drain(),
         worker_panels.missing_events(),
         exporter_panels.losses(),
     ]

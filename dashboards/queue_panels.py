@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders import stat, table
 
 from dashboards import links
-from dashboards.panels import NONE_ALLOWED, ORANGE, RED, WAITING, number
+from dashboards.panels import DRAINING, NONE_ALLOWED, ORANGE, PLAIN, RED, WAITING, number
 from dashboards.promql import (
     count_or_zero,
     oldest_message,
@@ -20,7 +20,7 @@ MESSAGES = "celery_queue_messages"
 
 
 def verdicts() -> list[stat.Panel]:
-    """Return the numbers that Overview shows too."""
+    """Return what is wrong with queues, if anything."""
     return [
         number(
             "Longest wait in a queue",
@@ -45,6 +45,33 @@ def verdicts() -> list[stat.Panel]:
             link=links.panel_link(links.QUEUES, "Queues"),
         ),
     ]
+
+
+def slowest_to_drain() -> stat.Panel:
+    """Return how long the queue that takes longest needs."""
+    return number(
+        "Slowest to drain",
+        "How long the queue that takes longest needs until it is empty, at the pace at which"
+        " its tasks are started now, if nothing new came. Infinite: messages wait and nothing"
+        " is started.",
+        f"max({time_to_drain(QUEUE)})",
+        "s",
+        DRAINING,
+        absent="unknown",
+        link=links.panel_link(links.QUEUES, "Queues"),
+    )
+
+
+def messages_waiting() -> stat.Panel:
+    """Return how many messages are ready in all queues together."""
+    return number(
+        "Messages waiting",
+        "Messages that are ready on the broker and that no worker has taken yet.",
+        ready(QUEUE, by=()),
+        "short",
+        PLAIN,
+        absent="unknown",
+    )
 
 
 def brief_table() -> table.Panel:

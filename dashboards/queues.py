@@ -27,7 +27,14 @@ from dashboards.promql import (
     top,
     total,
 )
-from dashboards.queue_panels import MESSAGES, QUEUE, columns, verdicts
+from dashboards.queue_panels import (
+    MESSAGES,
+    QUEUE,
+    columns,
+    messages_waiting,
+    slowest_to_drain,
+    verdicts,
+)
 from dashboards.tables import rows_of
 from dashboards.variables import broker_queue
 
@@ -59,23 +66,8 @@ def _verdicts() -> list[stat.Panel]:
     drift = total("celery_fleet_registered_tasks_drift", QUEUE, how="max")
     return [
         *verdicts(),
-        number(
-            "Slowest to drain",
-            "How long the queue that takes longest needs until it is empty, at the pace at which"
-            " its tasks are started now, if nothing new came. Infinite: messages wait and nothing"
-            " is started.",
-            f"max({time_to_drain(QUEUE)})",
-            "s",
-            DRAINING,
-            absent="unknown",
-        ),
-        number(
-            "Messages waiting",
-            "Messages that are ready on the broker and that no worker has taken yet.",
-            ready(QUEUE, by=()),
-            "short",
-            PLAIN,
-        ),
+        slowest_to_drain(),
+        messages_waiting(),
         number(
             "Messages held",
             "Unacknowledged: workers have prefetched them, run them with late acknowledgement, or"
